@@ -1,0 +1,193 @@
+"""Collect nodes whose labels are not settled yet, and settle them: calls in, Graph out.
+
+While a program is read, each node has label variables of its own, and every reading ties the reader's variables to the
+elements they name (`einsplit.extents`). Only at the end, when all views have been met, are the finest factors known;
+`build` then gives every extent one name, drops what no output needs, and returns the Graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import msgspec
+
+from einsplit.errors import GraphError, ShapeError
+from einsplit.extents import Extents
+from einsplit.graph import Graph, Role
+from einsplit.monoid import monoid
+from einsplit.scalar import Expr, index, operand, result_dtype
+from einsplit.settle import Proto, ProtoEinsum, ProtoInput, ProtoKernel, Reading, VariableDims, settle
+from einsplit.views import Factor, Value, aligned_groups, dim_extents, reshape, reshape_group
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node comes from, for people: a name and a source line."""
+
+    name: str
+    source: str = ""
+
+
+class Builder:
+    """Builds one Graph. Values of one builder cannot be mixed with another's."""
+
+    def __init__(self) -> None:
+        self.extents = Extents()
+        self._protos: list[Proto] = []
+
+    def input(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: str,
+        *,
+        role: Role = "data",
+        labels: Sequence[str] | None = None,
+        source: str = "",
+    ) -> Value:
+        """A tensor from outside; `labels` proposes a name for each dimension."""
+        if labels is not None and len(labels) != len(shape):
+            raise ShapeError(f"input {name!r} of shape {tuple(shape)} is given {len(labels)} labels: {labels}")
+        hints = labels if labels is not None else [f"{name}_{k}" for k in range(len(shape))]
+        dims = tuple((self.extents.new(size, hint),) for size, hint in zip(shape, hints, strict=True))
+        return self._add(ProtoInput(name, role, source, dims, dtype))
+
+    def einsum(
+        self,
+        operands: Sequence[tuple[Value, VariableDims]],
+        dims: VariableDims,
+        join: Expr,
+        agg: str,
+        origin: Origin,
+    ) -> Value:
+        """`value[dims] = agg of join`, over label variables made by `variable`; an index in the join is `#variable`."""
+        dtype = monoid(agg).result_dtype(result_dtype(join, tuple(value.dtype for value, _ in operands)))
+        return self._add(ProtoEinsum(origin.name, origin.source, self._readings(operands), dims, dtype, join, agg))
+
+    def kernel(
+        self,
+        kernel: str,
+        operands: Sequence[tuple[Value, VariableDims]],
+        results: Sequence[tuple[VariableDims, str]],
+        origin: Origin,
+        *,
+        brackets: frozenset[int] = frozenset(),
+        attributes: Mapping[str, object] | None = None,
+        aggregations: Sequence[tuple[int, str]] = (),
+    ) -> tuple[Value, ...]:
+        """Every result (dims, dtype) of a registered kernel; the variables in `brackets` are whole wherever it runs."""
+        text = msgspec.json.encode(attributes or {}, order="deterministic").decode()
+        readings = self._readings(operands)
+        return tuple(
+            self._add(
+                ProtoKernel(
+                    origin.name, origin.source, readings, dims, dtype, kernel, text, brackets, number, tuple(aggregations)
+                )
+            )
+            for number, (dims, dtype) in enumerate(results)
+        )
+
+    def variable(self, size: int, hint: str | None = None) -> int:
+        """A fresh label variable for a node about to be added."""
+        return self.extents.new(size, hint)
+
+    def variables(self, shape: Sequence[int]) -> VariableDims:
+        """One fresh label variable for each dimension."""
+        return tuple((self.extents.new(size),) for size in shape)
+
+    def reshape(self, value: Value, shape: Sequence[int], origin: Origin) -> Value:
+        """The value under another shape: a view where its factors allow it, else a kernel over the groups that do not."""
+        view = reshape(value, shape)
+        if view is not None:
+            return view
+        reads: list[tuple[int, ...]] = []
+        dims: list[tuple[int, ...]] = []
+        brackets: set[int] = set()
+        for old, new in aligned_groups(value.shape, shape):
+            sizes = [shape[k] for k in new]
+            free = 0 not in value.shape and reshape_group(self.extents, [value.dims[k] for k in old], sizes) is not None
+            if free and len(old) == len(new) == 1:
+                shared = (self.extents.new(sizes[0]),)
+                reads.append(shared)
+                dims.append(shared)
+            else:
+                old_variables = [(self.extents.new(value.shape[k]),) for k in old]
+                new_variables = [(self.extents.new(size),) for size in sizes]
+                brackets |= {variable for (variable,) in old_variables + new_variables}
+                reads.extend(old_variables)
+                dims.extend(new_variables)
+        attributes = {"shape": [None if set(dim) - brackets else size for dim, size in zip(dims, shape, strict=True)]}
+        operands = [(value, tuple(reads))]
+        result = (tuple(dims), value.dtype)
+        return self.kernel("reshape", operands, [result], origin, brackets=frozenset(brackets), attributes=attributes)[0]
+
+    def build(self, outputs: Mapping[str, Value], updates: Mapping[str, Value] | None = None) -> Graph:
+        """The Graph of the named outputs and, by input name, of the next values of state."""
+        for name, value in (*outputs.items(), *(updates or {}).items()):
+            if value.builder is not self:
+                raise GraphError(f"{name!r} comes from another builder")
+        plain = {name: self._plain(value, name) for name, value in outputs.items()}
+        next_values = {name: self._plain(value, name) for name, value in (updates or {}).items()}
+        return settle(self.extents, self._protos, plain, next_values)
+
+    def _plain(self, value: Value, name: str) -> int:
+        """The position of a node whose value is exactly this view; a copy in the notation where there is none yet."""
+        if value.dims == self._value(value.node).dims:
+            return value.node
+        dims = self.variables(value.shape)
+        copy = self.einsum([(value, dims)], dims, operand(0), "sum", Origin(name))
+        return copy.node
+
+    def _readings(self, operands: Sequence[tuple[Value, VariableDims]]) -> tuple[Reading, ...]:
+        return tuple(self._reading(value, dims) for value, dims in operands)
+
+    def _reading(self, value: Value, dims: VariableDims) -> Reading:
+        if value.builder is not self:
+            raise GraphError(f"{value} comes from another builder")
+        if not self._tie(value, dims):
+            value = self._detached(value)
+            if not self._tie(value, dims):  # fresh extents fit any row
+                raise AssertionError(f"cannot name {value} by {dims}")
+        return Reading(value, dims)
+
+    def _tie(self, value: Value, dims: VariableDims) -> bool:
+        """Make the label variables name the value's elements; a failed dimension leaves the others tied, which is sound."""
+        rows = zip(value.dims, dims, strict=True)
+        return all([self.extents.unify(dim_extents(self.extents, dim), variables) for dim, variables in rows])
+
+    def _detached(self, value: Value) -> Value:
+        """A copy whose dimensions are new extents: for two uses of a value that cut it in ways that do not fit."""
+        read = self.variables(value.shape)
+        dims = self.variables(value.shape)
+        brackets = frozenset(variable for dim in (*read, *dims) for variable in dim)
+        shape: list[int] = list(value.shape)
+        origin = Origin(self._protos[value.node].name + ".relabel")
+        result = (dims, value.dtype)
+        return self.kernel(
+            "reshape", [(value, read)], [result], origin, brackets=brackets, attributes={"shape": shape}
+        )[0]
+
+    def _add(self, proto: Proto) -> Value:
+        self._protos.append(proto)
+        return self._value(len(self._protos) - 1)
+
+    def _value(self, node: int) -> Value:
+        proto = self._protos[node]
+        dims = tuple(
+            tuple(Factor(variable, self.extents.size(variable)) for variable in dim if self.extents.size(variable) != 1)
+            for dim in proto.dims
+        )
+        return Value(self, node, dims, proto.dtype)
+
+
+def variable_index(variable: int) -> Expr:
+    """`index` of a label variable, inside a join given to `Builder.einsum`."""
+    return index(f"#{variable}")
+
+
+def constant_value(builder: Builder, shape: Sequence[int], join: Expr, dims: VariableDims, origin: Origin) -> Value:
+    """A tensor made of nothing: a join without operands, over the indices of its own labels."""
+    assert prod(shape) == prod(builder.extents.size(v) for dim in dims for v in dim)
+    return builder.einsum([], dims, join, "sum", origin)

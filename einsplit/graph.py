@@ -1,0 +1,263 @@
+"""The one description of what is computed: a flat, immutable tuple of nodes in topological order.
+
+A value is a tensor whose every dimension is a sequence of labels: `(("b",), ("h", "d"))` is a matrix whose columns are
+made of heads `h` and features `d`. The labels of a value, flattened, are its *factors*. A reader names the factors
+anew, one label each, so that one value can be read under two names (`i` and `j` of attention scores), transposed, along a
+diagonal, or with further labels that the value does not have. So views cost nothing: they are readings.
+
+Laws (checked where a Graph is built): operands are earlier nodes; a reading has one label per factor, of the factor's
+size; a label has one size in the whole graph; an output has no label twice; every label of a join is one of its node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+
+from einsplit.errors import GraphError
+from einsplit.monoid import MONOIDS
+from einsplit.scalar import Expr, labels_of, operands_of, to_text
+
+Label = str
+Dims = tuple[tuple[Label, ...], ...]
+Role = Literal["data", "parameter", "state", "constant"]
+
+
+class Operand(msgspec.Struct, frozen=True):
+    """A reading of an earlier node's value."""
+
+    node: int
+    labels: tuple[Label, ...]  # one per factor of that value, in the value's order
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor that comes from outside."""
+
+    name: str
+    dims: Dims
+    dtype: str
+    role: Role = "data"
+    source: str = ""
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return ()
+
+
+class Einsum(msgspec.Struct, frozen=True, kw_only=True):
+    """`value[dims] = AGG over the labels not in dims of JOIN(operands, label indices)`."""
+
+    name: str
+    operands: tuple[Operand, ...]
+    dims: Dims
+    join: Expr
+    agg: str
+    dtype: str
+    source: str = ""
+
+
+class Kernel(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered kernel. It sees operand k as a tensor of dimensions `reads[k]`.
+
+    Labels in `brackets` are whole, of true size and in original order wherever the kernel runs. The other labels may
+    be cut; one that no output has is combined by its aggregation in `aggregations`.
+    """
+
+    name: str
+    kernel: str
+    attributes: str  # a canonical JSON object
+    operands: tuple[Operand, ...]
+    reads: tuple[Dims, ...]
+    dims: Dims
+    brackets: tuple[Label, ...]
+    dtype: str
+    output: int = 0  # which of the kernel's results this node is
+    aggregations: tuple[tuple[Label, str], ...] = ()
+    source: str = ""
+
+
+Node = Input | Einsum | Kernel
+
+
+def factors(node: Node) -> tuple[Label, ...]:
+    """The labels of the node's value, flattened."""
+    return tuple(label for dim in node.dims for label in dim)
+
+
+def node_labels(node: Node) -> tuple[Label, ...]:
+    """Every label of the node, once: those of its value first, then those that it aggregates or needs whole."""
+    read = (label for operand in node.operands for label in operand.labels)
+    inside = (label for dims in getattr(node, "reads", ()) for dim in dims for label in dim)
+    return tuple(dict.fromkeys((*factors(node), *read, *inside)))
+
+
+def aggregated_labels(node: Node) -> tuple[Label, ...]:
+    """The labels over which partial results of the node combine."""
+    if isinstance(node, Einsum):
+        out = set(factors(node))
+        return tuple(label for label in node_labels(node) if label not in out)
+    if isinstance(node, Kernel):
+        return tuple(label for label, _ in node.aggregations)
+    return ()
+
+
+class Graph:
+    """What is computed: nodes, the size of every label, named outputs, and updates of state.
+
+    `outputs` are (name, node) pairs; `updates` are (input node, node of its next value) pairs.
+    """
+
+    __slots__ = ("_hash", "nodes", "outputs", "sizes", "updates")
+
+    nodes: tuple[Node, ...]
+    sizes: Mapping[Label, int]
+    outputs: tuple[tuple[str, int], ...]
+    updates: tuple[tuple[int, int], ...]
+
+    def __init__(
+        self,
+        nodes: tuple[Node, ...],
+        sizes: Mapping[Label, int],
+        outputs: tuple[tuple[str, int], ...],
+        updates: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        set_ = object.__setattr__
+        set_(self, "nodes", tuple(nodes))
+        set_(self, "sizes", MappingProxyType(dict(sorted(sizes.items()))))
+        set_(self, "outputs", tuple(outputs))
+        set_(self, "updates", tuple(updates))
+        set_(self, "_hash", None)
+        check(self)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Graph is immutable: build a new one instead of setting {name!r}")
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Position of every input by its name, in order."""
+        return {node.name: at for at, node in enumerate(self.nodes) if isinstance(node, Input)}
+
+    def shape(self, at: int) -> tuple[int, ...]:
+        """The shape of node `at`'s value."""
+        return dims_shape(self.nodes[at].dims, self.sizes)
+
+    @property
+    def hash(self) -> str:
+        """Content hash, equal between processes and runs: names and source lines of inner nodes do not count."""
+        if self._hash is None:
+            digest = hashlib.sha256()
+            for line in _content(self):
+                digest.update(line.encode() + b"\n")
+            object.__setattr__(self, "_hash", digest.hexdigest())
+        return str(self._hash)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __repr__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def dims_shape(dims: Dims, sizes: Mapping[Label, int]) -> tuple[int, ...]:
+    """The size of each dimension: the product of its labels' sizes."""
+    shape = []
+    for dim in dims:
+        extent = 1
+        for label in dim:
+            extent *= sizes[label]
+        shape.append(extent)
+    return tuple(shape)
+
+
+def dims_text(dims: Dims) -> str:
+    """`b s (h d)`, as the notation writes it."""
+    return " ".join(dim[0] if len(dim) == 1 else "(" + " ".join(dim) + ")" for dim in dims)
+
+
+def node_text(node: Node) -> str:
+    """The node's own expression in the notation."""
+    if isinstance(node, Input):
+        return f"{node.role} {dims_text(node.dims)}"
+    if isinstance(node, Kernel):
+        whole = set(node.brackets)
+        mark = lambda dims: " ".join("[" + " ".join(d) + "]" if set(d) & whole else dims_text((d,)) for d in dims)  # noqa: E731
+        return f"{node.kernel}: " + ", ".join(mark(dims) for dims in node.reads) + " -> " + mark(node.dims)
+    read = ", ".join(" ".join(operand.labels) for operand in node.operands)
+    agg = f", {node.agg}" if aggregated_labels(node) else ""
+    return f"{read} -> {dims_text(node.dims)}, {to_text(node.join)}{agg}"
+
+
+def check(graph: Graph) -> None:
+    """The laws of a well-formed graph. Raises GraphError, naming the node, where one is broken."""
+    for at, node in enumerate(graph.nodes):
+        fault = next(_faults(graph, at, node), None)
+        if fault:
+            raise GraphError(f"node {at} ({node.name}): {fault}\n  {node_text(node)}")
+    names = [node.name for node in graph.nodes if isinstance(node, Input)]
+    if len(set(names)) != len(names):
+        raise GraphError(f"input {next(n for n in names if names.count(n) > 1)!r} is defined twice")
+    for name, at in graph.outputs:
+        if not 0 <= at < len(graph.nodes):
+            raise GraphError(f"output {name!r} is node {at}, and there are {len(graph.nodes)} nodes")
+    for state, value in graph.updates:
+        if not isinstance(graph.nodes[state], Input) or graph.shape(state) != graph.shape(value):
+            raise GraphError(f"update of node {state} by node {value}: not an input, or of another shape")
+
+
+def _faults(graph: Graph, at: int, node: Node) -> Iterator[str]:
+    out = factors(node)
+    for label in node_labels(node):
+        if label not in graph.sizes:
+            yield f"label {label!r} has no size"
+    if len(set(out)) != len(out):
+        yield f"a label stands twice in the output {dims_text(node.dims)}"
+    for operand in node.operands:
+        if not 0 <= operand.node < at:
+            yield f"operand {operand.node} is not an earlier node"
+            return
+        written = factors(graph.nodes[operand.node])
+        if [graph.sizes[label] for label in written] != [graph.sizes[label] for label in operand.labels]:
+            yield f"reads {written} of node {operand.node} as {operand.labels}: not the same sizes"
+    if isinstance(node, Einsum):
+        if node.agg not in MONOIDS:
+            yield f"unknown aggregation {node.agg!r}"
+        if any(k >= len(node.operands) for k in operands_of(node.join)):
+            yield f"the join {to_text(node.join)} has more operands than the node"
+        if not labels_of(node.join) <= set(node_labels(node)):
+            yield f"the join {to_text(node.join)} has an index that is no label of the node"
+    if isinstance(node, Kernel):
+        known = set(out) | set(node.brackets) | {label for label, _ in node.aggregations}
+        lost = [label for label in node_labels(node) if label not in known]
+        if lost:
+            yield f"label {lost[0]!r} is read, not written, not whole, and has no aggregation"
+
+
+def _content(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        name = node.name if isinstance(node, Input) else ""
+        reads = [(operand.node, operand.labels) for operand in node.operands]
+        yield repr((type(node).__name__, name, node_text(node), reads, node.dims, node.dtype, _extra(node)))
+    yield repr((tuple(graph.sizes.items()), graph.outputs, graph.updates))
+
+
+def _extra(node: Node) -> tuple[object, ...]:
+    if isinstance(node, Kernel):
+        return (node.attributes, node.output, node.brackets, node.aggregations, node.reads)
+    return (node.agg,) if isinstance(node, Einsum) else (node.role,)
+
+
+def _lines(graph: Graph) -> Iterator[str]:
+    yield f"Graph of {len(graph.nodes)} nodes, {', '.join(f'{k}={v}' for k, v in graph.sizes.items())}"
+    for at, node in enumerate(graph.nodes):
+        read = "".join(f" %{operand.node}" for operand in node.operands)
+        yield f"  %{at} {node.name}: {node.dtype}{list(graph.shape(at))} ={read}  {node_text(node)}"
+    yield "  outputs " + ", ".join(f"{name}=%{at}" for name, at in graph.outputs)
+    if graph.updates:
+        yield "  updates " + ", ".join(f"%{state}<-%{value}" for state, value in graph.updates)

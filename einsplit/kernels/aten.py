@@ -1,0 +1,46 @@
+"""Any torch operator as a kernel: its name and its arguments as JSON, tensors by number.
+
+The operator is looked up in torch's own registry; a name that is not registered there runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from einsplit.errors import RunError
+
+
+def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> list[Tensor]:
+    """The results of `attributes['op']` on its recorded arguments."""
+    args = _filled(attributes["args"], operands)
+    kwargs = _filled(attributes["kwargs"], operands)
+    assert isinstance(args, list) and isinstance(kwargs, dict)
+    result = _operator(str(attributes["op"]))(*args, **kwargs)
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
+def _operator(name: str) -> torch._ops.OpOverload:
+    found: object = torch.ops
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, torch._ops.OpOverload):
+        raise RunError(f"torch has no operator {name!r} here: import the library that registers it in every worker")
+    return found
+
+
+def _filled(argument: object, operands: Sequence[Tensor]) -> object:
+    if isinstance(argument, list):
+        return [_filled(part, operands) for part in argument]
+    if not isinstance(argument, dict):
+        return argument
+    if "tensor" in argument:
+        return operands[argument["tensor"]]
+    if "dtype" in argument:
+        return getattr(torch, argument["dtype"])
+    if "float" in argument:
+        return float(argument["float"])
+    parts = {key: _filled(part, operands) for key, part in argument.items() if part != {"drop": True}}
+    return None if "drop" in argument else parts

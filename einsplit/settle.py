@@ -1,0 +1,203 @@
+"""From nodes over label variables to a Graph over named labels: dead nodes dropped, every label a finest factor."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from einsplit.extents import Extents
+from einsplit.graph import Dims, Einsum, Graph, Input, Kernel, Label, Node, Operand, Role
+from einsplit.scalar import Expr, const, index, labels_of, substitute
+from einsplit.views import Value, split_factor
+
+VariableDims = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A node's operand: a view, and the label variables that name each of its dimensions."""
+
+    value: Value
+    dims: VariableDims
+
+
+@dataclass(frozen=True, slots=True)
+class ProtoInput:
+    name: str
+    role: Role
+    source: str
+    dims: VariableDims
+    dtype: str
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProtoEinsum:
+    name: str
+    source: str
+    readings: tuple[Reading, ...]
+    dims: VariableDims
+    dtype: str
+    join: Expr
+    agg: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProtoKernel:
+    name: str
+    source: str
+    readings: tuple[Reading, ...]
+    dims: VariableDims
+    dtype: str
+    kernel: str
+    attributes: str
+    brackets: frozenset[int]
+    output: int
+    aggregations: tuple[tuple[int, str], ...]
+
+
+Proto = ProtoInput | ProtoEinsum | ProtoKernel
+
+
+class Names:
+    """One label name per extent, unique in the graph; a node that meets an extent twice primes the second."""
+
+    def __init__(self, extents: Extents) -> None:
+        self._extents = extents
+        self._base: dict[int, Label] = {}
+        self._taken: set[Label] = set()
+        self.sizes: dict[Label, int] = {}
+
+    def base(self, extent: int) -> Label:
+        if extent not in self._base:
+            hint = self._extents.hint(extent)
+            self._base[extent] = self._fresh(re.sub(r"\W", "_", hint) if hint else None)
+        return self._base[extent]
+
+    def _fresh(self, hint: str | None) -> Label:
+        if hint and not hint[0].isdigit():
+            candidates = (hint if k == 0 else f"{hint}_{k}" for k in range(len(self._taken) + 2))
+        else:
+            candidates = (chr(97 + k % 26) + (str(k // 26) if k >= 26 else "") for k in range(len(self._taken) + 27))
+        name = next(candidate for candidate in candidates if candidate not in self._taken)
+        self._taken.add(name)
+        return name
+
+
+class NodeLabels:
+    """The labels of one node: (variable, stride) -> name."""
+
+    def __init__(self, extents: Extents, names: Names) -> None:
+        self._extents = extents
+        self._names = names
+        self._label: dict[tuple[int, int], Label] = {}
+        self._met: Counter[Label] = Counter()
+
+    def row(self, variable: int) -> tuple[Label, ...]:
+        """The finest labels of a variable, slowest first."""
+        return tuple(self.label(variable, leaf.stride, leaf.extent, leaf.size) for leaf in self._extents.leaves(variable))
+
+    def label(self, variable: int, stride: int, extent: int, size: int) -> Label:
+        key = (variable, stride)
+        if key not in self._label:
+            base = self._names.base(extent)
+            self._label[key] = base + "'" * self._met[base]
+            self._met[base] += 1
+            self._names.sizes[self._label[key]] = size
+        return self._label[key]
+
+    def dims(self, dims: VariableDims) -> Dims:
+        return tuple(tuple(label for variable in dim for label in self.row(variable)) for dim in dims)
+
+    def index(self, name: str) -> Expr:
+        """`index` of a label variable as arithmetic on the indices of its finest labels."""
+        total: Expr | None = None
+        for leaf in self._extents.leaves(int(name[1:])):
+            term: Expr = index(self.label(int(name[1:]), leaf.stride, leaf.extent, leaf.size))
+            if leaf.stride != 1:
+                term = term * const(leaf.stride)
+            total = term if total is None else total + term
+        return const(0) if total is None else total
+
+
+def settle(
+    extents: Extents, protos: Sequence[Proto], outputs: Mapping[str, int], updates: Mapping[str, int]
+) -> Graph:
+    """The Graph of the outputs and updates; data inputs stay even if nothing reads them."""
+    live = _live(protos, [*outputs.values(), *updates.values()])
+    position = {old: new for new, old in enumerate(live)}
+    names = Names(extents)
+    nodes = tuple(_settle_node(extents, names, protos, position, protos[old]) for old in live)
+    inputs = {node.name: at for at, node in enumerate(nodes) if isinstance(node, Input)}
+    return Graph(
+        nodes,
+        names.sizes,
+        tuple((name, position[node]) for name, node in outputs.items()),
+        tuple((inputs[name], position[node]) for name, node in updates.items()),
+    )
+
+
+def _live(protos: Sequence[Proto], wanted: Sequence[int]) -> list[int]:
+    live: set[int] = {at for at, p in enumerate(protos) if isinstance(p, ProtoInput) and p.role in ("data", "state")}
+    todo = list(wanted)
+    while todo:
+        at = todo.pop()
+        if at not in live or protos[at].readings:
+            if at in live:
+                continue
+            live.add(at)
+            todo.extend(reading.value.node for reading in protos[at].readings)
+    return sorted(live)
+
+
+def _settle_node(
+    extents: Extents, names: Names, protos: Sequence[Proto], position: Mapping[int, int], proto: Proto
+) -> Node:
+    labels = NodeLabels(extents, names)
+    dims = labels.dims(proto.dims)
+    if isinstance(proto, ProtoInput):
+        return Input(name=proto.name, dims=dims, dtype=proto.dtype, role=proto.role, source=proto.source)
+    operands = tuple(_settle_reading(extents, labels, protos, position, reading) for reading in proto.readings)
+    if isinstance(proto, ProtoEinsum):
+        join = substitute(proto.join, {}, {name: labels.index(name) for name in sorted(labels_of(proto.join))})
+        return Einsum(
+            name=proto.name, operands=operands, dims=dims, join=join, agg=proto.agg, dtype=proto.dtype, source=proto.source
+        )
+    return Kernel(
+        name=proto.name,
+        kernel=proto.kernel,
+        attributes=proto.attributes,
+        operands=operands,
+        reads=tuple(labels.dims(reading.dims) for reading in proto.readings),
+        dims=dims,
+        brackets=tuple(label for variable in sorted(proto.brackets) for label in labels.row(variable)),
+        dtype=proto.dtype,
+        output=proto.output,
+        aggregations=tuple((label, agg) for variable, agg in proto.aggregations for label in labels.row(variable)),
+        source=proto.source,
+    )
+
+
+def _settle_reading(
+    extents: Extents, labels: NodeLabels, protos: Sequence[Proto], position: Mapping[int, int], reading: Reading
+) -> Operand:
+    """One label per factor of the producer, in the producer's order; repeated dimensions name nothing."""
+    named: dict[tuple[int, int], Label] = {}
+    for dim, variables in zip(reading.value.dims, reading.dims, strict=True):
+        read = [factor for part in dim for factor, _ in split_factor(extents, part)]
+        row = [label for variable in variables for label in labels.row(variable)]
+        for factor, label in zip(read, row, strict=True):
+            if factor.carried:
+                named[factor.extent, factor.stride] = label
+    written = [
+        (variable, leaf.stride)
+        for dim in protos[reading.value.node].dims
+        for variable in dim
+        for leaf in extents.leaves(variable)
+    ]
+    return Operand(position[reading.value.node], tuple(named[key] for key in written))

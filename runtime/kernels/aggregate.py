@@ -1,0 +1,47 @@
+"""Aggregations in torch: of a tensor over its last dimensions, and of partial results in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sum": torch.add,
+    "prod": torch.mul,
+    "max": torch.maximum,
+    "min": torch.minimum,
+    "any": torch.logical_or,
+    "all": torch.logical_and,
+    "logsumexp": torch.logaddexp,
+}
+
+
+def combine(agg: str, parts: Sequence[Tensor]) -> Tensor:
+    """The parts combined from first to last."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = COMBINE[agg](whole, part)
+    return whole
+
+
+def reduce(agg: str, tensor: Tensor, dims: list[int], dtype: torch.dtype) -> Tensor:
+    """The tensor aggregated over `dims`, in `dtype`; over a dimension without elements, the identity."""
+    if not dims:
+        return tensor.to(dtype)
+    if agg == "sum":
+        return torch.sum(tensor, dims, dtype=dtype)
+    if agg == "mean":
+        return torch.mean(tensor, dims, dtype=dtype)
+    if agg == "logsumexp":
+        return torch.logsumexp(tensor, dims).to(dtype)
+    if agg == "any":
+        return torch.any(tensor, dims)
+    if agg == "all":
+        return torch.all(tensor, dims)
+    if agg == "prod":
+        for dim in sorted(dims, reverse=True):
+            tensor = torch.prod(tensor, dim, dtype=dtype)
+        return tensor
+    return (torch.amax if agg == "max" else torch.amin)(tensor, dims)

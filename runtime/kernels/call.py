@@ -1,0 +1,33 @@
+"""What a Compute needs besides its operands, made once per device: label indices and the typed join."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from torch import Tensor
+
+from einsplit.runtime.kernels.indices import global_index
+from einsplit.scalar import Expr, parse_join
+from einsplit.solver.program import Compute
+
+
+class Call:
+    """One Compute on the device at coordinates `where`."""
+
+    def __init__(self, node: Compute, where: tuple[int, ...]) -> None:
+        self.node = node
+        self.where = where
+        self._indices: dict[int, Tensor] = {}
+
+    @cached_property
+    def join(self) -> Expr:
+        return parse_join(self.node.join, len(self.node.operands), self.node.names)
+
+    def index(self, label: int) -> Tensor:
+        """The indices of the elements held along a label; padding has indices from the label's size on."""
+        if label not in self._indices:
+            self._indices[label] = global_index(self.node.extents[label], self.where)
+        return self._indices[label]
+
+    def local(self, label: int) -> int:
+        return self.node.extents[label].local

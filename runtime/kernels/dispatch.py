@@ -1,0 +1,24 @@
+"""Which kernel carries out a Compute: the Program says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from einsplit.runtime.kernels.call import Call
+from einsplit.runtime.kernels.einsum import contract, join, lookup, pick
+from einsplit.runtime.kernels.named import named
+
+KERNELS: dict[str, Callable[[Call, Sequence[Tensor]], Tensor]] = {
+    "contract": contract,
+    "lookup": lookup,
+    "pick": pick,
+    "join": join,
+    "kernel": named,
+}
+
+
+def compute(call: Call, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The node's value on this device, contiguous, one dimension per factor."""
+    return (KERNELS[call.node.kind](call, operands).contiguous(),)

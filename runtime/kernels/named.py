@@ -1,0 +1,64 @@
+"""Registered kernels on one shard: whole labels are given at true size and in original order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import msgspec
+import torch
+from torch import Tensor
+
+from einsplit.kernels.aten import call_operator
+from einsplit.runtime.kernels.call import Call
+from einsplit.runtime.kernels.scalars import torch_dtype
+
+Attributes = dict[str, object]
+Run = Callable[[Attributes, Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
+
+
+def _slice(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    dim, start, step = (int(str(attributes[name])) for name in ("dim", "start", "step"))
+    index = torch.arange(shape[dim]) * step + start
+    return [operands[0].index_select(dim, index)]
+
+
+KERNELS: dict[str, Run] = {
+    "reshape": lambda attributes, operands, shape: [operands[0].reshape(shape)],
+    "slice": _slice,
+    "cat": lambda attributes, operands, shape: [torch.cat(list(operands), int(str(attributes["dim"])))],
+    "aten": lambda attributes, operands, shape: call_operator(attributes, operands),
+}
+
+
+def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
+    """The kernel's result number `numbers[0]`, its whole labels padded again."""
+    node = call.node
+    whole = set(node.whole)
+    size = lambda label: node.extents[label].size if label in whole else call.local(label)  # noqa: E731
+    read = [
+        _presented(x, labels, dims, size)
+        for x, labels, dims in zip(operands, node.reads, node.presents, strict=True)
+    ]
+    (dims,) = node.results
+    shape = tuple(prod(size(label) for label in dim) for dim in dims)
+    attributes = msgspec.json.decode(node.attributes, type=dict[str, object])
+    result = KERNELS[node.kernel](attributes, read, shape)[node.numbers[0]]
+    opened = result.reshape([size(label) for dim in dims for label in dim])
+    padding = [node.extents[label].padded - node.extents[label].size if label in whole else 0 for label in node.writes]
+    if any(padding):
+        opened = torch.nn.functional.pad(opened, [n for extra in reversed(padding) for n in (0, extra)])
+    return opened.to(torch_dtype(node.dtype))
+
+
+def _presented(
+    tensor: Tensor, labels: Sequence[int], dims: Sequence[Sequence[int]], size: Callable[[int], int]
+) -> Tensor:
+    """The operand in the kernel's own dimensions: permuted, trimmed, repeated along labels it does not have."""
+    order = [label for dim in dims for label in dim]
+    found = tensor.permute([list(labels).index(label) for label in order if label in labels])
+    trimmed = found[tuple(slice(size(label)) for label in order if label in labels)]
+    held = iter(trimmed.shape)
+    broadcast = trimmed.reshape([next(held) if label in labels else 1 for label in order])
+    whole = broadcast.expand([size(label) for label in order])
+    return whole.reshape([prod(size(label) for label in dim) for dim in dims])

@@ -1,0 +1,54 @@
+"""The oracle of the optimizers: every plan of a tiny graph, enumerated.
+
+Shares the Problem's prices with them, and nothing of their search: prices stand in one array over all choices of all nodes.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from einsplit.errors import PlanError
+from einsplit.graph import Graph
+from einsplit.solver.machine import Machine
+from einsplit.solver.problem import Problem
+from einsplit.solver.search import Found, digit_tables
+from einsplit.solver.sharding import Sharding, make_tables
+
+MAX_PLANS = 2_000_000
+
+
+def brute(graph: Graph, machine: Machine) -> Found:
+    """The cheapest of all plans, over the digit tables that a search starts from. Raises PlanError past 2e6 plans."""
+    found = [brute_tables(Problem(graph, machine, make_tables(graph, machine.sizes, t))) for t in digit_tables(graph, machine)]
+    return min(found, key=lambda f: f.seconds)
+
+
+def brute_tables(problem: Problem) -> Found:
+    """The cheapest of all plans under the Problem's digit tables."""
+    num_nodes = len(problem.graph.nodes)
+    axes = range(len(problem.machine.axes))
+    options: list[list[Sharding]] = [
+        list(product(*(problem.choices(node, axis) for axis in axes))) for node in range(num_nodes)
+    ]
+    shape = tuple(len(row) for row in options)
+    if prod(shape) > MAX_PLANS:
+        raise PlanError(f"brute force over {prod(shape):,} plans: the limit is {MAX_PLANS:,}; use method='sweep'")
+    total = np.zeros(shape)
+    for node, row in enumerate(options):
+        prices = np.array([problem.node_price(node, sharding).seconds for sharding in row])
+        total += prices.reshape([-1 if k == node else 1 for k in range(num_nodes)])
+    for edge in problem.edges:
+        writers, readers = options[edge.writer], options[edge.reader]
+        if edge.writer == edge.reader:
+            continue
+        prices = np.array([[problem.edge_price(edge, w, r).seconds for r in readers] for w in writers])
+        if edge.writer > edge.reader:
+            prices = prices.T
+        low, high = sorted((edge.writer, edge.reader))
+        total += prices.reshape([shape[k] if k in (low, high) else 1 for k in range(num_nodes)])
+    best = np.unravel_index(int(np.argmin(total)), shape)
+    shardings = tuple(row[int(k)] for row, k in zip(options, best, strict=True))
+    return Found(problem, shardings, float(total[best]))

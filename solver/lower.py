@@ -1,0 +1,170 @@
+"""Plan -> Program: the instructions that carry out each node's choice, and each edge between two choices.
+
+Nothing is decided here: forms, repartition steps and masks are those the price was made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from einsplit.graph import Einsum, Graph, Input, Kernel, Node, aggregated_labels, factors, node_labels
+from einsplit.scalar import to_text
+from einsplit.solver.forms import Form, form, masked_operands, operations
+from einsplit.solver.machine import Machine
+from einsplit.solver.moves import Mover, extent, extents
+from einsplit.solver.price import cut_axes
+from einsplit.solver.program import PROGRAM_VERSION, Buffer, Compute, Extent, Free, Instruction, Mask, Port, Program
+from einsplit.solver.sharding import (
+    PARTIAL,
+    Sharding,
+    Tables,
+    aggregation,
+    operand_layout,
+    output_layout,
+)
+
+
+def lower(graph: Graph, machine: Machine, tables: Tables, shardings: Sequence[Sharding], graph_hash: str) -> Program:
+    """The Program of a prepared Graph under one sharding per node."""
+    return _Lowering(graph, machine, tables, shardings).program(graph_hash)
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, machine: Machine, tables: Tables, shardings: Sequence[Sharding]) -> None:
+        self.graph = graph
+        self.machine = machine
+        self.tables = tables
+        self.shardings = shardings
+        self.buffers: list[Buffer] = []
+        self.instructions: list[Instruction] = []
+        self.mover = Mover(machine, self.buffers, self.instructions)
+        self.of_node: list[int] = []  # the buffer of every node's value
+
+    def program(self, graph_hash: str) -> Program:
+        for at, node in enumerate(self.graph.nodes):
+            self.of_node.append(self._node(at, node))
+        outputs = tuple(self._port(name, at) for name, at in self.graph.outputs)
+        updates = tuple((self._name(state), self._updated(state, value)) for state, value in self.graph.updates)
+        kept = {port.buffer for port in outputs} | {buffer for _, buffer in updates}
+        inputs = tuple(self._port(n.name, at) for at, n in enumerate(self.graph.nodes) if isinstance(n, Input))
+        parameters = tuple(n.name for n in self.graph.nodes if isinstance(n, Input) and n.role != "data")
+        resting = {port.buffer for port in inputs}
+        return Program(
+            version=PROGRAM_VERSION,
+            graph_hash=graph_hash,
+            sizes=self.machine.sizes,
+            buffers=tuple(self.buffers),
+            inputs=inputs,
+            parameters=parameters,
+            outputs=outputs,
+            updates=updates,
+            instructions=_with_frees(self.instructions, kept | resting),
+        )
+
+    def _name(self, at: int) -> str:
+        return self.graph.nodes[at].name
+
+    def _port(self, name: str, at: int) -> Port:
+        return Port(name, self.of_node[at], tuple(len(dim) for dim in self.graph.nodes[at].dims))
+
+    def _updated(self, state: int, value: int) -> int:
+        target = output_layout(self.graph.nodes[state], self.shardings[state])
+        return self._read(value, target)
+
+    def _read(self, writer: int, target: tuple[int, ...]) -> int:
+        """The buffer that holds the writer's value in the layout a reader wants."""
+        node = self.graph.nodes[writer]
+        source = output_layout(node, self.shardings[writer])
+        return self.mover.move(self.of_node[writer], source, target, aggregation(node))
+
+    def _node(self, at: int, node: Node) -> int:
+        sharding = self.shardings[at]
+        if isinstance(node, Input):
+            return self._value_buffer(node, sharding)
+        read = [self._read(o.node, operand_layout(node, k, sharding)) for k, o in enumerate(node.operands)]
+        found = form(node)
+        if found.kind == "alias":
+            return read[0]
+        return self._compute(at, node, found, sharding, read)
+
+    def _value_buffer(self, node: Node, sharding: Sharding) -> int:
+        layout = output_layout(node, sharding)
+        digits = [self.tables[label] for label in factors(node)]
+        partial = tuple(axis for axis, entry in enumerate(layout) if entry == PARTIAL)
+        self.buffers.append(Buffer(node.dtype, extents(digits, layout), partial))
+        return len(self.buffers) - 1
+
+    def _compute(self, at: int, node: Einsum | Kernel, found: Form, sharding: Sharding, read: list[int]) -> int:
+        labels = node_labels(node)
+        number = {label: k for k, label in enumerate(labels)}
+        cut: list[Extent] = [extent(self.tables[label], cut_axes(sharding, label)) for label in labels]
+        local = {label: e.local for label, e in zip(labels, cut, strict=True)}
+        is_padded = {label: self.tables[label].padded != self.tables[label].size for label in labels}
+        for k in masked_operands(node, found, is_padded):
+            read[k] = self._mask(node, k, read[k], is_padded)
+        output = self._value_buffer(node, sharding)
+        common = Compute(
+            node=at,
+            kind=found.kind,  # type: ignore[arg-type]
+            operands=tuple(read),
+            outputs=(output,),
+            reads=tuple(tuple(number[label] for label in o.labels) for o in node.operands),
+            writes=tuple(number[label] for label in factors(node)),
+            extents=tuple(cut),
+            names=labels,
+            operations=operations(node, found, local),
+            dtype=node.dtype,
+            join=to_text(node.join) if isinstance(node, Einsum) else "",
+            agg=node.agg if isinstance(node, Einsum) else "sum",
+            chosen=number[found.label] if found.label else -1,
+            at=found.at,
+            kernel=node.kernel if isinstance(node, Kernel) else "",
+            attributes=node.attributes if isinstance(node, Kernel) else "{}",
+            presents=tuple(_numbered(dims, number) for dims in node.reads) if isinstance(node, Kernel) else (),
+            results=(_numbered(node.dims, number),) if isinstance(node, Kernel) else (),
+            numbers=(node.output,) if isinstance(node, Kernel) else (),
+            whole=tuple(number[label] for label in node.brackets) if isinstance(node, Kernel) else (),
+        )
+        self.instructions.append(common)
+        return output
+
+    def _mask(self, node: Einsum | Kernel, k: int, source: int, is_padded: dict[str, bool]) -> int:
+        """A sum's identity in the padding of every label that the node sums over."""
+        summed = {label for label in aggregated_labels(node) if is_padded[label]}
+        places = tuple(at for at, label in enumerate(node.operands[k].labels) if label in summed)
+        self.buffers.append(self.buffers[source])
+        self.instructions.append(Mask(source, len(self.buffers) - 1, places, 0.0))
+        return len(self.buffers) - 1
+
+
+def _numbered(dims: Sequence[Sequence[str]], number: dict[str, int]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(number[label] for label in dim) for dim in dims)
+
+
+def _with_frees(instructions: Sequence[Instruction], kept: set[int]) -> tuple[Instruction, ...]:
+    """A Free after the last reading of every buffer that does not outlive the step."""
+    last: dict[int, int] = {}
+    for at, instruction in enumerate(instructions):
+        for buffer in (*_read_by(instruction), *_written_by(instruction)):
+            last[buffer] = at
+    ending: dict[int, list[int]] = {}
+    for buffer, at in last.items():
+        if buffer not in kept:
+            ending.setdefault(at, []).append(buffer)
+    out: list[Instruction] = []
+    for at, instruction in enumerate(instructions):
+        out.append(instruction)
+        out.extend(Free(buffer) for buffer in sorted(ending.get(at, ())))
+    return tuple(out)
+
+
+def _read_by(instruction: Instruction) -> tuple[int, ...]:
+    if isinstance(instruction, Compute):
+        return instruction.operands
+    return () if isinstance(instruction, Free) else (instruction.source,)
+
+
+def _written_by(instruction: Instruction) -> tuple[int, ...]:
+    if isinstance(instruction, Compute):
+        return instruction.outputs
+    return () if isinstance(instruction, Free) else (instruction.output,)

@@ -1,0 +1,108 @@
+"""One edge as instructions: repartition steps with every digit in its place.
+
+A local tensor has one dimension per factor, and each dimension is, from slow to fast, the digits nobody cuts and then the
+rest. Cutting, gathering or moving a digit is therefore: view the dimension as its digits, take or put one, and view it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from einsplit.solver.machine import Machine
+from einsplit.solver.program import Buffer, Collective, Digit, Extent, Instruction, Slice, Zero
+from einsplit.solver.repartition import Step, repartition
+from einsplit.solver.sharding import PARTIAL, Digits, Layout
+
+Place = tuple[int, int]  # (factor, axis) of a digit; axis -1: the rest of the factor
+
+
+def extent(digits: Digits, cut: Sequence[int]) -> Extent:
+    """What a device holds of a class when the axes in `cut` cut it."""
+    pairs = zip(digits.axes, digits.radices, strict=True)
+    return Extent(digits.size, tuple(Digit(axis, radix, axis in cut) for axis, radix in pairs), digits.rest)
+
+
+def extents(digits: Sequence[Digits], layout: Layout) -> tuple[Extent, ...]:
+    """The same for every factor of a value."""
+    return tuple(
+        extent(d, [axis for axis, entry in enumerate(layout) if entry == position]) for position, d in enumerate(digits)
+    )
+
+
+class Mover:
+    """Appends the buffers and instructions of edges."""
+
+    def __init__(self, machine: Machine, buffers: list[Buffer], instructions: list[Instruction]) -> None:
+        self._machine = machine
+        self._buffers = buffers
+        self._instructions = instructions
+
+    def move(self, buffer: int, source: Layout, target: Layout, agg: str) -> int:
+        """The buffer of the same value in the target layout."""
+        for step in repartition(source, target, agg, self._machine.tiers):
+            buffer = self._step(buffer, step, agg)
+        return buffer
+
+    def _step(self, buffer: int, step: Step, agg: str) -> int:
+        before = self._buffers[buffer]
+        partial = tuple(axis for axis, entry in enumerate(step.after) if entry == PARTIAL)
+        after = Buffer(before.dtype, tuple(_cut(e, step.after, k) for k, e in enumerate(before.extents)), partial)
+        self._buffers.append(after)
+        output = len(self._buffers) - 1
+        if step.kind == "slice":
+            places = _places(before)
+            dims = tuple(places.index((step.after[axis], axis)) for axis in step.axes)
+            self._instructions.append(Slice(buffer, output, step.axes, _sizes(before, places), dims))
+        elif step.kind == "zero":
+            self._instructions.append(Zero(buffer, output, step.axes))
+        else:
+            self._instructions.append(self._collective(buffer, output, step, agg))
+        return output
+
+    def _collective(self, source: int, output: int, step: Step, agg: str) -> Collective:
+        """Pieces are numbered by the digits the group's axes take (`taken`) and lie by those they give (`given`)."""
+        before, after = self._buffers[source], self._buffers[output]
+        sent, got = _places(before), _places(after)
+        axes = step.axes
+        taken = [(step.after[axis], axis) for axis in axes] if step.kind in ("reduce_scatter", "all_to_all") else []
+        given = [(step.before[axis], axis) for axis in axes] if step.kind in ("all_gather", "all_to_all") else []
+        kept = [place for place in sent if place not in taken]
+        # Stacked in group order, the pieces received vary slowest over the axes' coordinates, then as they were sent.
+        arrived = [*given, *kept]
+        sizes = dict(zip(sent, _sizes(before, sent), strict=True))
+        sizes |= {place: self._machine.axes[place[1]].size for place in given}
+        return Collective(
+            kind=step.kind,  # type: ignore[arg-type]
+            source=source,
+            output=output,
+            axes=axes,
+            agg=agg,
+            before_shape=_sizes(before, sent),
+            before_order=tuple(sent.index(place) for place in (*taken, *kept)),
+            after_shape=tuple(sizes[place] for place in arrived),
+            after_order=tuple(arrived.index(place) for place in got),
+        )
+
+
+def _cut(extent_: Extent, layout: Layout, position: int) -> Extent:
+    digits = tuple(Digit(d.axis, d.radix, layout[d.axis] == position) for d in extent_.digits)
+    return Extent(extent_.size, digits, extent_.rest)
+
+
+def _places(buffer: Buffer) -> list[Place]:
+    """The digits a device holds of every factor, in memory order."""
+    return [
+        (factor, axis)
+        for factor, e in enumerate(buffer.extents)
+        for axis in (*(d.axis for d in e.digits if not d.cut), -1)
+    ]
+
+
+def _sizes(buffer: Buffer, places: Sequence[Place]) -> tuple[int, ...]:
+    found = []
+    for factor, axis in places:
+        e = buffer.extents[factor]
+        found.append(e.rest if axis == -1 else next(d.radix for d in e.digits if d.axis == axis))
+    assert prod(found) == prod(buffer.shape)
+    return tuple(found)

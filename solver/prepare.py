@@ -1,0 +1,146 @@
+"""Before planning: what is priced must be what is run. Graph -> Graph; outputs, updates and their values are unchanged.
+
+- A sum of products over three or more operands becomes binary nodes along opt_einsum's path, so that intermediates can be
+  cut and kept.
+- A mean becomes a sum and a division: partial sums combine, partial means do not.
+- A value that several read is read through a *use node*, an identity with a sharding of its own: a repartition that the
+  readers share is then one edge, paid once. So is every output: addends never leave the devices uncombined.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+
+import msgspec
+import opt_einsum
+from opt_einsum import get_symbol
+
+from einsplit.graph import Einsum, Graph, Input, Label, Node, Operand, aggregated_labels, factors
+from einsplit.scalar import const, is_product, operand
+
+
+def prepare(graph: Graph) -> Graph:
+    """The graph that is planned and run."""
+    return insert_uses(split_means(split_products(graph)))
+
+
+class _Rewriting:
+    """Collects the nodes of a new graph while an old one is read from front to back."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node] = []
+        self.at: dict[int, int] = {}  # old position -> new position
+
+    def add(self, node: Node) -> int:
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def moved(self, node: Node) -> Node:
+        """The node with its operands at their new positions."""
+        if not node.operands:
+            return node
+        operands = tuple(Operand(self.at[o.node], o.labels) for o in node.operands)
+        return msgspec.structs.replace(node, operands=operands)
+
+    def finish(self) -> Graph:
+        outputs = tuple((name, self.at[at]) for name, at in self.graph.outputs)
+        updates = tuple((self.at[state], self.at[value]) for state, value in self.graph.updates)
+        return Graph(tuple(self.nodes), self.graph.sizes, outputs, updates)
+
+
+def split_products(graph: Graph) -> Graph:
+    """Sums of products of three or more operands as binary nodes."""
+    new = _Rewriting(graph)
+    for at, node in enumerate(graph.nodes):
+        moved = new.moved(node)
+        new.at[at] = _split_product(new, moved) if _is_wide_product(moved) else new.add(moved)
+    return new.finish()
+
+
+def _is_wide_product(node: Node) -> bool:
+    if not isinstance(node, Einsum) or len(node.operands) < 3 or node.agg != "sum" or not aggregated_labels(node):
+        return False
+    distinct = all(len(set(o.labels)) == len(o.labels) for o in node.operands)
+    carried = {label for o in node.operands for label in o.labels}
+    product = is_product(node.join)
+    return distinct and product is not None and len(product) == len(node.operands) and set(factors(node)) <= carried
+
+
+def _split_product(new: _Rewriting, node: Node) -> int:
+    assert isinstance(node, Einsum)
+    sizes = new.graph.sizes
+    letters: dict[Label, str] = {}
+    spell = lambda labels: "".join(letters.setdefault(label, get_symbol(len(letters))) for label in labels)  # noqa: E731
+    text = ",".join(spell(o.labels) for o in node.operands) + "->" + spell(factors(node))
+    shapes = [tuple(sizes[label] for label in o.labels) for o in node.operands]
+    path, _ = opt_einsum.contract_path(text, *shapes, shapes=True, optimize="auto")
+    waiting = list(node.operands)
+    for number, pair in enumerate(path):
+        chosen = [waiting.pop(k) for k in sorted(pair, reverse=True)][::-1]
+        last = not waiting
+        needed = set(factors(node)).union(*(o.labels for o in waiting)) if waiting else set(factors(node))
+        met = dict.fromkeys(label for o in chosen for label in o.labels)
+        labels = factors(node) if last else tuple(label for label in met if label in needed)
+        join = operand(0)
+        for k in range(1, len(chosen)):
+            join = join * operand(k)
+        part = Einsum(
+            name=node.name if last else f"{node.name}.{number}",
+            operands=tuple(chosen),
+            dims=node.dims if last else tuple((label,) for label in labels),
+            join=join,
+            agg="sum",
+            dtype=node.dtype,
+            source=node.source,
+        )
+        waiting.append(Operand(new.add(part), labels))
+    return waiting[0].node
+
+
+def split_means(graph: Graph) -> Graph:
+    """Means as a sum and a division by the number of elements."""
+    new = _Rewriting(graph)
+    for at, node in enumerate(graph.nodes):
+        moved = new.moved(node)
+        if not isinstance(moved, Einsum) or moved.agg != "mean":
+            new.at[at] = new.add(moved)
+            continue
+        count = prod(graph.sizes[label] for label in aggregated_labels(moved))
+        name, dims, dtype, source = moved.name, moved.dims, moved.dtype, moved.source
+        total = Einsum(
+            name=f"{name}.sum", operands=moved.operands, dims=dims, join=moved.join, agg="sum", dtype=dtype, source=source
+        )
+        read = (Operand(new.add(total), factors(moved)),)
+        share = operand(0) / const(count)
+        new.at[at] = new.add(
+            Einsum(name=name, operands=read, dims=dims, join=share, agg="sum", dtype=dtype, source=source)
+        )
+    return new.finish()
+
+
+def insert_uses(graph: Graph) -> Graph:
+    """An identity before the readers of every value that has several, and before every output."""
+    readings = Counter(o.node for node in graph.nodes for o in node.operands)
+    readings.update(at for _, at in graph.outputs)
+    readings.update(value for _, value in graph.updates)
+    new = _Rewriting(graph)
+    for at, node in enumerate(graph.nodes):
+        own = new.add(new.moved(node))
+        new.at[at] = new.add(_identity(own, node, f"{node.name}.use")) if readings[at] > 1 else own
+    outputs = []
+    for name, at in graph.outputs:
+        outputs.append((name, new.add(_identity(new.at[at], graph.nodes[at], f"{name}.out"))))
+    # An update rests in its state's own layout: the state is the input itself, not a reading of it.
+    states = {node.name: at for at, node in enumerate(new.nodes) if isinstance(node, Input)}
+    updates = tuple((states[graph.nodes[state].name], new.at[value]) for state, value in graph.updates)
+    return Graph(tuple(new.nodes), graph.sizes, tuple(outputs), updates)
+
+
+def _identity(at: int, node: Node, name: str) -> Einsum:
+    labels = factors(node)
+    read = (Operand(at, labels),)
+    return Einsum(
+        name=name, operands=read, dims=node.dims, join=operand(0), agg="sum", dtype=node.dtype, source=node.source
+    )

@@ -1,0 +1,102 @@
+"""Seconds and bytes of a node, of an edge, of a whole plan.
+
+    seconds(node)  = launch + max(operations / flops_per_second, bytes / memory_bytes_per_second), and a pass for each mask
+    seconds(step)  = launch + local bytes / memory_bytes_per_second  [+ rounds * latency + bytes sent / bytes_per_second]
+    seconds(plan)  = sum over nodes + sum over edges
+
+Compute plus communication: overlap is not priced. Every instruction of the Program is priced exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from einsplit.dtypes import ITEMSIZE
+from einsplit.graph import Einsum, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.solver.collectives import collective_bytes, collective_rounds
+from einsplit.solver.forms import Form, masked_operands, operations
+from einsplit.solver.machine import Machine
+from einsplit.solver.repartition import Step, repartition
+from einsplit.solver.sharding import Layout, Shape, Sharding, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Seconds of one device, and the bytes it sends."""
+
+    seconds: float = 0.0
+    bytes_sent: int = 0
+
+    def __add__(self, other: Price) -> Price:
+        return Price(self.seconds + other.seconds, self.bytes_sent + other.bytes_sent)
+
+
+def pass_seconds(nbytes: int, machine: Machine) -> float:
+    """One pass over local memory that reads and writes `nbytes` in all."""
+    return machine.launch_seconds + nbytes / machine.memory_bytes_per_second
+
+
+def compute_seconds(num_operations: int, nbytes: int, machine: Machine) -> float:
+    """Roofline of one kernel: Williams, Waterman, Patterson 2009."""
+    flops, memory = num_operations / machine.flops_per_second, nbytes / machine.memory_bytes_per_second
+    return machine.launch_seconds + max(flops, memory)
+
+
+def step_price(step: Step, shape: Shape, machine: Machine) -> Price:
+    """One step of a repartition. Packing and unpacking are a pass each over what goes and what comes."""
+    before = shape.elements(step.before)
+    after = shape.elements(step.after)
+    if step.kind in ("slice", "zero"):
+        return Price(pass_seconds(2 * after * shape.itemsize, machine))
+    assert step.kind != "slice" and step.kind != "zero"
+    sizes = [machine.axes[axis].size for axis in step.axes]
+    sent = collective_bytes(step.kind, before, shape.itemsize, sizes)
+    link = machine.axes[step.axes[0]]
+    wire = collective_rounds(step.kind, before, sizes) * link.latency_seconds + sent / link.bytes_per_second
+    return Price(pass_seconds(2 * (before + after) * shape.itemsize, machine) + wire, sent)
+
+
+def edge_price(source: Layout, target: Layout, agg: str, shape: Shape, machine: Machine) -> Price:
+    """Everything between a producer's value and a reader's operand."""
+    total = Price()
+    for step in repartition(source, target, agg, machine.tiers):
+        total += step_price(step, shape, machine)
+    return total
+
+
+def cut_axes(sharding: Sharding, label: Label) -> tuple[int, ...]:
+    """The axes that cut a label of the node."""
+    return tuple(axis for axis, choice in enumerate(sharding) if choice == label)
+
+
+def node_seconds(
+    node: Node, found: Form, sharding: Sharding, shapes: tuple[Shape, ...], tables: Tables, machine: Machine
+) -> float:
+    """Seconds of the node itself on one device; `shapes` are those of its operands' values."""
+    if found.kind in ("input", "alias"):
+        return 0.0
+    local = {label: tables[label].local(cut_axes(sharding, label)) for label in node_labels(node)}
+    written = prod(local[label] for label in factors(node)) * ITEMSIZE[node.dtype]
+    read = [
+        prod(held_elements(node, k, sharding, tables)) * shape.itemsize for k, shape in enumerate(shapes)
+    ]
+    if found.kind == "lookup":
+        read[1] = written  # the rows that are taken, not the table
+    if found.kind == "pick":
+        read[0] = written
+    is_padded = {label: tables[label].padded != tables[label].size for label in local}
+    seconds = compute_seconds(operations(node, found, local), sum(read) + written, machine)
+    if isinstance(node, Einsum) and aggregated_labels(node):
+        for k in masked_operands(node, found, is_padded):
+            seconds += pass_seconds(2 * read[k], machine)
+    return seconds
+
+
+def held_elements(node: Node, number: int, sharding: Sharding, tables: Tables) -> tuple[int, ...]:
+    """Elements of operand `number` along each factor; a label that stands twice is cut at its first position only."""
+    labels = node.operands[number].labels
+    return tuple(
+        tables[label].local(cut_axes(sharding, label) if labels.index(label) == position else ())
+        for position, label in enumerate(labels)
+    )

@@ -1,0 +1,144 @@
+"""The tables every optimizer receives: what each node may choose, what it costs, and what each edge costs.
+
+Variables are the nodes of a prepared Graph; a choice of a node is one entry per mesh axis. Prices are kept by content, so
+that repeated layers are priced once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from einsplit.dtypes import ITEMSIZE
+from einsplit.graph import Einsum, Graph, Label, Node, factors, node_labels
+from einsplit.scalar import to_text
+from einsplit.solver.forms import Form, form
+from einsplit.solver.machine import Machine
+from einsplit.solver.price import Price, edge_price, node_seconds
+from einsplit.solver.sharding import (
+    PARTIAL,
+    Choice,
+    Digits,
+    Layout,
+    Shape,
+    Sharding,
+    Sum,
+    Tables,
+    aggregation,
+    cuttable_labels,
+    operand_layout,
+    output_layout,
+    sum_choices,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Operand `number` of node `reader` is node `writer`'s value; number -1: the update of state `reader`."""
+
+    writer: int
+    reader: int
+    number: int
+
+
+class Problem:
+    """A prepared Graph on a Machine under fixed digit tables."""
+
+    def __init__(self, graph: Graph, machine: Machine, tables: Tables, memo: Memo | None = None) -> None:
+        self.graph = graph
+        self.machine = machine
+        self.tables = tables
+        self.memo = memo or Memo(graph)
+        self.edges = self.memo.edges
+        self._shapes = tuple(
+            Shape(tuple(tables[label] for label in factors(node)), ITEMSIZE[node.dtype]) for node in graph.nodes
+        )
+
+    def choices(self, node: int, axis: int) -> tuple[Choice, ...]:
+        """What an axis may do at a node: whole, cut a label whose class has a digit for it, hold addends."""
+        labels = self.memo.labels[node]
+        cuts = tuple(label for label in labels if axis in self.tables[label].axes)
+        return (None, *cuts, *self.memo.sums[node])
+
+    def node_price(self, node: int, sharding: Sharding) -> Price:
+        """What the node itself costs a device."""
+        found = self.graph.nodes[node]
+        key = self.memo.node_key(node, sharding, self.tables)
+        if key not in self.memo.seconds:
+            shapes = tuple(self._shapes[operand.node] for operand in found.operands)
+            form_ = self.memo.forms[node]
+            self.memo.seconds[key] = node_seconds(found, form_, sharding, shapes, self.tables, self.machine)
+        return Price(self.memo.seconds[key])
+
+    def edge_layouts(self, edge: Edge, writer: Sharding, reader: Sharding) -> tuple[Layout, Layout]:
+        """What the writer leaves and what the reader wants."""
+        node = self.graph.nodes[edge.reader]
+        want = output_layout(node, reader) if edge.number < 0 else operand_layout(node, edge.number, reader)
+        return output_layout(self.graph.nodes[edge.writer], writer), want
+
+    def edge_price(self, edge: Edge, writer: Sharding, reader: Sharding) -> Price:
+        """What moving the writer's value to the reader costs a device."""
+        left, wanted = self.edge_layouts(edge, writer, reader)
+        return self.layout_price(edge.writer, left, wanted)
+
+    def layout_price(self, writer: int, left: Layout, wanted: Layout) -> Price:
+        """What changing the layout of a node's value costs a device."""
+        agg = self.memo.aggs[writer]
+        if left == wanted and (agg == "sum" or PARTIAL not in left):
+            return Price()
+        shape = self._shapes[writer]
+        key = (shape, left, wanted, agg)
+        if key not in self.memo.edge_prices:
+            self.memo.edge_prices[key] = edge_price(left, wanted, agg, shape, self.machine)
+        return self.memo.edge_prices[key]
+
+    def price(self, shardings: Sequence[Sharding]) -> Price:
+        """What a whole plan costs a device."""
+        total = Price()
+        for node in range(len(self.graph.nodes)):
+            total += self.node_price(node, shardings[node])
+        for edge in self.edges:
+            total += self.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
+        return total
+
+
+class Memo:
+    """What does not depend on digit tables, and prices by content: shared by the Problems of one search."""
+
+    def __init__(self, graph: Graph) -> None:
+        outputs = {at for _, at in graph.outputs}
+        self.forms: tuple[Form, ...] = tuple(form(node) for node in graph.nodes)
+        self.aggs = tuple(aggregation(node) for node in graph.nodes)
+        self.labels: tuple[tuple[Label, ...], ...] = tuple(cuttable_labels(node) for node in graph.nodes)
+        self.sums: tuple[tuple[Sum, ...], ...] = tuple(
+            () if at in outputs else sum_choices(node) for at, node in enumerate(graph.nodes)
+        )
+        self.edges = (
+            *(
+                Edge(operand.node, reader, number)
+                for reader, node in enumerate(graph.nodes)
+                for number, operand in enumerate(node.operands)
+            ),
+            *(Edge(value, state, -1) for state, value in graph.updates),
+        )
+        self.seconds: dict[object, float] = {}
+        self.edge_prices: dict[object, Price] = {}
+        self._contents = tuple(_content(graph, node) for node in graph.nodes)
+        self._rows = tuple(node_labels(node) for node in graph.nodes)
+
+    def node_key(self, node: int, sharding: Sharding, tables: Tables) -> object:
+        """Equal for nodes that cost the same: labels are replaced by their order of appearance."""
+        row = self._rows[node]
+        choices = tuple(row.index(choice) if isinstance(choice, str) else None for choice in sharding)
+        digits: tuple[Digits, ...] = tuple(tables[label] for label in row)
+        return (self._contents[node], choices, digits)
+
+
+def _content(graph: Graph, node: Node) -> object:
+    row = node_labels(node)
+    number = {label: k for k, label in enumerate(row)}
+    reads = tuple(tuple(number[label] for label in operand.labels) for operand in node.operands)
+    dtypes = tuple(graph.nodes[operand.node].dtype for operand in node.operands)
+    what = to_text(node.join) if isinstance(node, Einsum) else type(node).__name__
+    found = form(node)
+    return (what, found.kind, getattr(node, "agg", ""), reads, len(factors(node)), dtypes, node.dtype)

@@ -1,0 +1,199 @@
+"""The instruction list that every device runs: single program, multiple data; only coordinates differ.
+
+A buffer is written once, by one instruction, and lives until its `Free`. Its tensor has one dimension per factor of the
+value it holds. Everything a device needs stands in the Program: which kernel, which labels, which digits, which pieces go
+where. No device measures or decides. Communication stands in one order for all, so no two devices can wait for each other.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal
+
+import msgspec
+
+from einsplit.dtypes import ITEMSIZE
+from einsplit.solver.collectives import CollectiveKind, collective_bytes
+from einsplit.solver.machine import coordinates, groups
+
+PROGRAM_VERSION = 1
+
+
+class Digit(msgspec.Struct, frozen=True):
+    """One digit of an extent: the mesh axis that owns it, its radix, and whether the axis cuts it here."""
+
+    axis: int
+    radix: int
+    cut: bool
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """The elements a device holds along a label or factor: digits, slowest first, and the rest below them."""
+
+    size: int  # true size
+    digits: tuple[Digit, ...]
+    rest: int
+
+    @property
+    def padded(self) -> int:
+        return self.rest * prod(digit.radix for digit in self.digits)
+
+    @property
+    def local(self) -> int:
+        return self.rest * prod(digit.radix for digit in self.digits if not digit.cut)
+
+
+class Buffer(msgspec.Struct, frozen=True):
+    """A tensor of every device: one dimension per factor."""
+
+    dtype: str
+    extents: tuple[Extent, ...]
+    partial: tuple[int, ...] = ()  # the axes along which devices hold parts of the value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(extent.local for extent in self.extents)
+
+
+class Port(msgspec.Struct, frozen=True):
+    """A named tensor that comes in or goes out: whole dimensions are groups of a buffer's factors."""
+
+    name: str
+    buffer: int
+    dims: tuple[int, ...]  # how many factors each dimension has
+
+
+class Compute(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One node on one shard. Labels are numbers into `extents` and `names`."""
+
+    node: int
+    kind: Literal["contract", "lookup", "pick", "join", "kernel"]
+    operands: tuple[int, ...]
+    outputs: tuple[int, ...]
+    reads: tuple[tuple[int, ...], ...]  # the labels of each operand, one per factor
+    writes: tuple[int, ...]  # the labels of the output, one per factor
+    extents: tuple[Extent, ...]  # of each label, as this node cuts it
+    names: tuple[str, ...]  # of each label, as the join's indices name it
+    operations: int  # scalar operations of one device
+    dtype: str
+    join: str = ""
+    agg: str = "sum"
+    chosen: int = -1  # lookup and pick: the label chosen along
+    at: int = 0  # pick: the index
+    kernel: str = ""
+    attributes: str = "{}"
+    presents: tuple[tuple[tuple[int, ...], ...], ...] = ()  # kernel: the labels of each dimension of each operand
+    results: tuple[tuple[tuple[int, ...], ...], ...] = ()  # kernel: the same of each result
+    numbers: tuple[int, ...] = ()  # kernel: which of its results each output is
+    whole: tuple[int, ...] = ()  # kernel: labels given at true size, in original order
+
+
+class Mask(msgspec.Struct, frozen=True, tag=True):
+    """A copy with `value` wherever a factor in `factors` is padding."""
+
+    source: int
+    output: int
+    factors: tuple[int, ...]
+    value: float
+
+
+class Slice(msgspec.Struct, frozen=True, tag=True):
+    """A copy of the elements whose digits, for `axes`, are the device's coordinates."""
+
+    source: int
+    output: int
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]  # the source with its digits as dimensions
+    dims: tuple[int, ...]  # where in `shape` each axis's digit stands
+
+
+class Zero(msgspec.Struct, frozen=True, tag=True):
+    """A copy where the device's coordinates on `axes` are all 0, else zeros: a whole value as addends."""
+
+    source: int
+    output: int
+    axes: tuple[int, ...]
+
+
+class Collective(msgspec.Struct, frozen=True, tag=True):
+    """An exchange among the devices that differ on `axes`.
+
+    Sending: view the source as `before_shape`, permute by `before_order`; the leading digits number the pieces.
+    Receiving: pieces stacked in group order, viewed as `after_shape`, permuted by `after_order`.
+    """
+
+    kind: CollectiveKind
+    source: int
+    output: int
+    axes: tuple[int, ...]
+    agg: str
+    before_shape: tuple[int, ...]
+    before_order: tuple[int, ...]
+    after_shape: tuple[int, ...]
+    after_order: tuple[int, ...]
+
+
+class Free(msgspec.Struct, frozen=True, tag=True):
+    """The buffer's storage is given back."""
+
+    buffer: int
+
+
+Instruction = Compute | Mask | Slice | Zero | Collective | Free
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """What every device of a mesh of `sizes` runs each step."""
+
+    version: int
+    graph_hash: str
+    sizes: tuple[int, ...]
+    buffers: tuple[Buffer, ...]
+    inputs: tuple[Port, ...]  # all of them; those in `parameters` stay between steps
+    parameters: tuple[str, ...]
+    outputs: tuple[Port, ...]
+    updates: tuple[tuple[str, int], ...]  # parameter, and the buffer that becomes its next value
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def num_devices(self) -> int:
+        return prod(self.sizes)
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """Names of the inputs given at every step."""
+        return tuple(port.name for port in self.inputs if port.name not in self.parameters)
+
+    @property
+    def fetches(self) -> tuple[str, ...]:
+        return tuple(port.name for port in self.outputs)
+
+    @property
+    def collectives(self) -> tuple[Collective, ...]:
+        return tuple(i for i in self.instructions if isinstance(i, Collective))
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Every group of devices that communicates, each once, in order of first use."""
+        found = dict.fromkeys(c.axes for c in self.collectives)
+        return tuple(dict.fromkeys(group for axes in found for group in groups(axes, self.sizes)))
+
+    def group_of(self, axes: tuple[int, ...], device: int) -> tuple[int, ...]:
+        """The devices that differ from `device` on `axes` only."""
+        return next(group for group in groups(axes, self.sizes) if device in group)
+
+    def coordinates(self, device: int) -> tuple[int, ...]:
+        return coordinates(device, self.sizes)
+
+    def predicted_bytes(self, collective: Collective) -> int:
+        """Bytes each device sends for it."""
+        source = self.buffers[collective.source]
+        sizes = [self.sizes[axis] for axis in collective.axes]
+        return collective_bytes(collective.kind, prod(source.shape), ITEMSIZE[source.dtype], sizes)
+
+    def to_bytes(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Program:
+        return msgspec.json.decode(data, type=Program)

@@ -1,0 +1,160 @@
+"""What a node's choice means for what it reads and writes.
+
+For each mesh axis a node chooses one of its labels (the axis cuts it), None (*whole*: the axis's devices repeat the work),
+or Sum (its devices hold addends). A *layout* says the same of a tensor, without label names: for each axis the position of
+the finest factor it cuts, or WHOLE, or PARTIAL.
+
+All labels that ever name the same dimension form an extent class. A class that several axes may cut is a mixed-radix
+number: each of them owns one digit, in the order of the class's digit table, for the whole graph; what is left over is
+the rest. A class is padded once, to a multiple of its table, and is padded everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import msgspec
+
+from einsplit.graph import Einsum, Graph, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.scalar import is_linear
+
+WHOLE = -1
+PARTIAL = -2
+Layout = tuple[int, ...]
+
+
+class Sum(msgspec.Struct, frozen=True):
+    """The axis's devices hold addends of the operands `carriers`, and so of the result."""
+
+    carriers: tuple[int, ...]
+
+
+Choice = Label | None | Sum
+Sharding = tuple[Choice, ...]
+
+
+def operand_layout(node: Node, number: int, sharding: Sharding) -> Layout:
+    """How the node wants operand `number` laid out. A label that stands twice is cut at its first position."""
+    labels = node.operands[number].labels
+    return tuple(_operand_entry(labels, number, choice) for choice in sharding)
+
+
+def _operand_entry(labels: Sequence[Label], number: int, choice: Choice) -> int:
+    if isinstance(choice, Sum):
+        return PARTIAL if number in choice.carriers else WHOLE
+    return labels.index(choice) if choice in labels else WHOLE
+
+
+def output_layout(node: Node, sharding: Sharding) -> Layout:
+    """How the node leaves its value: an axis that cuts an aggregated label leaves partial results."""
+    written = factors(node)
+    return tuple(
+        WHOLE if choice is None else PARTIAL if isinstance(choice, Sum) or choice not in written else written.index(choice)
+        for choice in sharding
+    )
+
+
+def aggregation(node: Node) -> str:
+    """How partial results of the node combine."""
+    if isinstance(node, Kernel):
+        return node.aggregations[0][1] if node.aggregations else "sum"
+    return node.agg if isinstance(node, Einsum) and aggregated_labels(node) else "sum"
+
+
+def cuttable_labels(node: Node) -> tuple[Label, ...]:
+    """The labels an axis may cut at this node."""
+    whole = set(node.brackets) if isinstance(node, Kernel) else set()
+    return tuple(label for label in node_labels(node) if label not in whole)
+
+
+def sum_choices(node: Node) -> tuple[Sum, ...]:
+    """The least sets of operands in which the node is jointly linear: those may carry addends."""
+    if not isinstance(node, Einsum) or aggregation(node) != "sum" or node.dtype == "bool":
+        return ()
+    numbers = range(len(node.operands))
+    found: list[frozenset[int]] = []
+    subsets = [frozenset(k for k in numbers if mask >> k & 1) for mask in range(1, 1 << min(len(numbers), 4))]
+    for subset in sorted(subsets, key=lambda s: (len(s), sorted(s))):
+        if not any(smaller <= subset for smaller in found) and is_linear(node.join, subset):
+            found.append(subset)
+    return tuple(Sum(tuple(sorted(subset))) for subset in found)
+
+
+def extent_classes(graph: Graph) -> dict[Label, Label]:
+    """The representative of every label's extent class: labels that ever name the same dimension."""
+    parent = {label: label for label in graph.sizes}
+
+    def root(label: Label) -> Label:
+        while parent[label] != label:
+            parent[label] = parent[parent[label]]
+            label = parent[label]
+        return label
+
+    for node in graph.nodes:
+        for operand in node.operands:
+            for written, read in zip(factors(graph.nodes[operand.node]), operand.labels, strict=True):
+                parent[root(read)] = root(written)
+    for state, value in graph.updates:
+        for written, read in zip(factors(graph.nodes[value]), factors(graph.nodes[state]), strict=True):
+            parent[root(read)] = root(written)
+    return {label: root(label) for label in graph.sizes}
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """One extent class: its true size, and the axes (with their sizes) that own a digit of it, slowest digit first."""
+
+    size: int
+    axes: tuple[int, ...] = ()
+    radices: tuple[int, ...] = ()
+
+    @property
+    def rest(self) -> int:
+        """Elements below the last digit."""
+        return -(-self.size // prod(self.radices))
+
+    @property
+    def padded(self) -> int:
+        return self.rest * prod(self.radices)
+
+    def local(self, cut: Sequence[int]) -> int:
+        """Elements a device holds when the axes in `cut` cut the class."""
+        return self.padded // prod(radix for axis, radix in zip(self.axes, self.radices, strict=True) if axis in cut)
+
+
+Tables = Mapping[Label, Digits]  # by label: the labels of a class share one
+
+
+def make_tables(graph: Graph, mesh: Sequence[int], axes_of: Mapping[Label, Sequence[int]]) -> dict[Label, Digits]:
+    """Digit tables from the axes of each class, given by its representative; a class left out is not cut."""
+    classes = extent_classes(graph)
+    tables = {}
+    for label, size in graph.sizes.items():
+        axes = tuple(axes_of.get(classes[label], ()))
+        tables[label] = Digits(size, axes, tuple(mesh[axis] for axis in axes))
+    return tables
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A value's factors as digits, and the bytes of an element: all that moving it depends on."""
+
+    factors: tuple[Digits, ...]
+    itemsize: int
+
+    def local(self, layout: Layout) -> tuple[int, ...]:
+        """Elements a device holds along each factor."""
+        return tuple(
+            digits.local([axis for axis, at in enumerate(layout) if at == position])
+            for position, digits in enumerate(self.factors)
+        )
+
+    def elements(self, layout: Layout) -> int:
+        return prod(self.local(layout))
+
+
+def is_resting(node: Node) -> bool:
+    """Whether the node's value comes from outside and lies where its layout says."""
+    return isinstance(node, Input)

@@ -1,0 +1,283 @@
+"""The exact least price of a network of tables: an einsum in the (min,+) semiring.
+
+Variables v in 0 .. n-1, each with choices x[v] in 0 .. num_choices[v]-1. Tables T_k over scopes S_k, a scope
+being a tuple of variables. Wanted, with the x that attains it:
+
+    minimum over x of  sum over k of T_k[x[S_k]]
+
+This is the contraction  Z[] = AGG of JOIN(T_1[S_1], ..., T_m[S_m])  with `+` as join and `min` as
+aggregation. What makes every contraction path of an ordinary einsum right holds for it as well: both are
+commutative and associative, and min(a, b) + c = min(a + c, b + c). So variables go one by one, in any order:
+
+    bucket(v)  = the tables that name v, and no variable eliminated before it
+    M_v[R]     = min over x[v] of  sum over T in bucket(v) of T[x[v], R]     R: the bucket's other variables
+    first_v[R] = the smallest x[v] that attains it
+
+M_v joins the tables in place of its bucket. Read backwards, x[v] = first_v[x[R]] gives the choices. Only
+the order of elimination decides the cost: a bucket has as many entries as {v} and R have joint choices.
+The order comes from weighted min-fill (`elimination_order`); the cost is known before the first addition.
+
+Sources: R. Dechter, Bucket elimination: a unifying framework for reasoning, Artificial Intelligence 113,
+1999; D. G. A. Smith and J. Gray, opt_einsum, JOSS 3(26), 2018: a contraction path is a thing of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from heapq import heapify, heappop, heappush
+from itertools import combinations
+from math import fsum, inf
+from string import ascii_letters
+
+import numpy as np
+import numpy.typing as npt
+
+from einsplit.errors import EinsplitError, PlanError, ShapeError
+
+__all__ = ["Optimum", "Step", "Table", "TooWide", "elimination_order", "minimise"]
+
+Prices = npt.NDArray[np.float64]
+
+
+class TooWide(EinsplitError):
+    """The order of elimination that was found needs a bucket of more entries than allowed."""
+
+
+# eq=False: arrays have no truth value, so a generated __eq__ could only raise.
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """One addend: `prices` has one dimension per entry of `variables`, and +inf where a choice is forbidden.
+
+    A variable that stands twice means the diagonal.
+    """
+
+    variables: tuple[int, ...]
+    prices: Prices
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """The least price, and one choice per variable that attains it."""
+
+    price: float
+    choices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The elimination of `variable`, whose bucket has `entries` entries over it and `others` (ascending)."""
+
+    variable: int
+    others: tuple[int, ...]
+    entries: int
+
+
+def minimise(num_choices: Sequence[int], tables: Sequence[Table], max_entries: int = 2**25) -> Optimum:
+    """The least sum of the tables over all assignments, exact but for the rounding of float64 sums.
+
+    Among equal sums every variable takes its smallest choice, the variable eliminated last first. The
+    price is the correctly rounded sum of the chosen entries, in whatever order the tables come. No array
+    of prices made here has more entries than its bucket divided by the choices of the bucket's variable.
+
+    Raises TooWide, before the first addition, if a bucket has more than `max_entries` entries; PlanError if
+    no assignment has a finite price, if a price is NaN or -inf, or if a variable has no choice; ShapeError
+    if a table does not fit `num_choices`.
+    """
+    _check(num_choices, tables)
+    # A variable with one choice decides nothing, and numpy has a limited number of dimensions to give away.
+    scopes = [{v for v in table.variables if num_choices[v] > 1} for table in tables]
+    steps = []
+    for step in elimination_order(num_choices, scopes):
+        if step.entries > max_entries:
+            raise TooWide(_too_wide_message(num_choices, step, max_entries))
+        steps.append(step)
+
+    # From here on a scope is in order of elimination: the next variable to go is a table's first dimension.
+    position = {step.variable: i for i, step in enumerate(steps)}
+    buckets: list[list[tuple[tuple[int, ...], Prices]]] = [[] for _ in num_choices]
+    for table, scope_set in zip(tables, scopes, strict=True):
+        scope = tuple(sorted(scope_set, key=position.__getitem__))
+        if scope:
+            buckets[scope[0]].append((scope, _arranged(table, scope)))
+
+    firsts: list[tuple[tuple[int, ...], npt.NDArray[np.unsignedinteger]]] = []
+    for step in steps:
+        rest = tuple(sorted(step.others, key=position.__getitem__))
+        bucket, buckets[step.variable] = buckets[step.variable], []
+        message, first = _eliminate((step.variable, *rest), num_choices, bucket)
+        if not np.isfinite(message).any():
+            raise PlanError(_infeasible_message(step))
+        firsts.append((rest, first))
+        if rest:
+            buckets[rest[0]].append((rest, message))
+
+    choices = [0] * len(num_choices)
+    for step, (rest, first) in zip(reversed(steps), reversed(firsts), strict=True):
+        choices[step.variable] = int(first[tuple(choices[u] for u in rest)])
+    chosen = (float(table.prices[tuple(choices[v] for v in table.variables)]) for table in tables)
+    return Optimum(fsum(chosen), tuple(choices))
+
+
+def _eliminate(
+    scope: tuple[int, ...], num_choices: Sequence[int], bucket: Sequence[tuple[tuple[int, ...], Prices]]
+) -> tuple[Prices, npt.NDArray[np.unsignedinteger]]:
+    """M[R] = min over x[v] of sum over T in the bucket of T[x[v], R], and the smallest x[v] that attains it.
+
+    `scope` is (v, *R). Choice after choice, so that the sum over all of (v, *R) never stands in memory.
+    """
+    shape = tuple(num_choices[u] for u in scope)
+    message = np.full(shape[1:], inf)
+    first = np.zeros(shape[1:], dtype=np.min_scalar_type(shape[0] - 1))
+    if not bucket:
+        return np.zeros(shape[1:]), first
+    # Small tables first: their sums stay small, and only the last additions run over all of R. The scope as
+    # second key makes the rounding, too, independent of the order in which tables of different scopes came.
+    aligned = [
+        prices.reshape([num_choices[u] if u in own else 1 for u in scope])
+        for own, prices in sorted(bucket, key=lambda item: (item[1].size, item[0]))
+    ]
+    with np.errstate(over="ignore"):  # a sum beyond float64 is +inf, as good as forbidden
+        for choice in range(shape[0]):
+            total = reduce(np.add, [prices[choice] for prices in aligned])
+            better = total < message  # strict: the smallest choice keeps a tie
+            np.copyto(message, total, where=better)
+            np.copyto(first, choice, where=better, casting="unsafe")
+    return message, first
+
+
+def _arranged(table: Table, scope: tuple[int, ...]) -> Prices:
+    """The table with one dimension per variable of `scope`, in its order; diagonals are taken."""
+    prices = np.asarray(table.prices, dtype=np.float64)
+    kept = prices[tuple(slice(None) if v in scope else 0 for v in table.variables)]
+    letter = dict(zip(scope, ascii_letters, strict=False))
+    labels = "".join(letter[v] for v in table.variables if v in letter)
+    arranged: Prices = np.einsum(f"{labels}->{''.join(letter.values())}", kept)
+    return arranged
+
+
+def elimination_order(num_choices: Sequence[int], scopes: Sequence[set[int]]) -> Iterator[Step]:
+    """Every variable once, by weighted min-fill: next goes the one whose elimination adds the lightest edges.
+
+    Two variables are adjacent if they share a scope; eliminating v makes its neighbours adjacent to each
+    other; an edge {a, b} weighs num_choices[a] * num_choices[b]. Ties: the bucket with fewest entries,
+    then the smaller variable, so the order is a function of the network alone.
+
+    Weights are kept up to date edge by edge, never recomputed: an order costs a few set operations for each
+    edge it adds. Source: U. Kjaerulff, Triangulation of graphs, Aalborg University R-90-09, 1990.
+    """
+    graph = _Interaction(num_choices)
+    for scope in scopes:
+        for a, b in combinations(sorted(scope), 2):
+            graph.join(a, b)
+    live = [True] * len(num_choices)
+    heap = [graph.rank(v) for v in range(len(num_choices))]
+    heapify(heap)
+    while heap:
+        rank = heappop(heap)
+        v = rank[2]
+        if not live[v] or rank != graph.rank(v):
+            continue  # a leftover from before the rank changed; the right one is in the heap as well
+        live[v] = False
+        others = tuple(sorted(graph.near[v]))
+        yield Step(v, others, graph.entries[v])
+        changed = set(others)
+        for a, b in combinations(others, 2):
+            changed |= graph.join(a, b)
+        graph.drop(v)
+        for u in changed - {v}:
+            heappush(heap, graph.rank(u))
+
+
+class _Interaction:
+    """The graph of variables that share a table; the bucket and the fill of each are kept while it changes.
+
+    entries[v] = num_choices[v] * product over u in near[v] of num_choices[u]
+    fill[v]    = sum over pairs {a, b} of near[v] that are not adjacent, of num_choices[a] * num_choices[b]
+    """
+
+    __slots__ = ("entries", "fill", "near", "num_choices")
+
+    def __init__(self, num_choices: Sequence[int]) -> None:
+        self.num_choices = num_choices
+        self.near: list[set[int]] = [set() for _ in num_choices]
+        self.entries = list(num_choices)
+        self.fill = [0] * len(num_choices)
+
+    def rank(self, v: int) -> tuple[int, int, int]:
+        return self.fill[v], self.entries[v], v
+
+    def join(self, a: int, b: int) -> set[int]:
+        """Make a and b adjacent; returns the other variables whose fill has changed."""
+        num_choices, near, fill = self.num_choices, self.near, self.fill
+        if b in near[a]:
+            return set()
+        common = near[a] & near[b]
+        for c in common:  # they have one pair less to fill
+            fill[c] -= num_choices[a] * num_choices[b]
+        # The new neighbour makes a pair with every old one that it is not adjacent to.
+        fill[a] += num_choices[b] * sum(num_choices[u] for u in near[a] - near[b])
+        fill[b] += num_choices[a] * sum(num_choices[u] for u in near[b] - near[a])
+        near[a].add(b)
+        near[b].add(a)
+        self.entries[a] *= num_choices[b]
+        self.entries[b] *= num_choices[a]
+        return common
+
+    def drop(self, v: int) -> None:
+        """Take v out of the graph."""
+        num_choices, near = self.num_choices, self.near
+        for u in near[v]:
+            near[u].remove(v)
+            self.fill[u] -= num_choices[v] * sum(num_choices[w] for w in near[u] - near[v])
+            self.entries[u] //= num_choices[v]
+        near[v] = set()
+
+
+def _check(num_choices: Sequence[int], tables: Sequence[Table]) -> None:
+    """Raises PlanError or ShapeError unless every table fits, and every price is a number or +inf."""
+    for v, num in enumerate(num_choices):
+        if num < 1:
+            raise PlanError(f"variable {v} has {num} choices.\n  It needs one at least.")
+    for k, table in enumerate(tables):
+        unknown = [v for v in table.variables if not 0 <= v < len(num_choices)]
+        if unknown:
+            raise ShapeError(
+                f"table {k} names variable {unknown[0]}.\n  Variables are 0 to {len(num_choices) - 1}."
+            )
+        expected = tuple(num_choices[v] for v in table.variables)
+        if table.prices.shape != expected:
+            raise ShapeError(
+                f"table {k} has shape {table.prices.shape}.\n"
+                f"  Its variables {table.variables} have {expected} choices: give one dimension per variable."
+            )
+        if not (table.prices > -inf).all():  # False for NaN too
+            raise PlanError(
+                f"table {k} over variables {table.variables} holds NaN or -inf.\n"
+                "  A price is a number of seconds; +inf forbids a choice."
+            )
+        # Elimination would find this out, except where no variable of the table has two choices.
+        if (table.prices == inf).all():
+            raise PlanError(
+                f"no assignment has a finite price: table {k} over variables {table.variables} forbids all.\n"
+                "  Look for pins that contradict each other near it."
+            )
+
+
+def _too_wide_message(num_choices: Sequence[int], step: Step, max_entries: int) -> str:
+    factors = " x ".join(str(num_choices[v]) for v in (step.variable, *step.others))
+    return (
+        f"eliminating variable {step.variable} joins {1 + len(step.others)} variables"
+        f" in a table of {step.entries} entries, {max_entries} are allowed.\n"
+        f"  choices of {(step.variable, *step.others)}: {factors}\n"
+        "  Fold repeated layers, give variables fewer choices, or allow more entries."
+    )
+
+
+def _infeasible_message(step: Step) -> str:
+    given = f"\n  whatever the choices of variables {step.others}" if step.others else ""
+    return (
+        f"no assignment has a finite price: every choice of variable {step.variable} is forbidden{given}.\n"
+        "  Look for pins that contradict each other near it."
+    )
