@@ -1,6 +1,7 @@
-"""A Session on Ray: a worker process per device. Ray places the processes and carries control messages, one
-call per worker per step; tensors move between the workers by `torch.distributed`, and through Ray's object
-store only as feeds, fetches and first weights.
+"""A Session on Ray: a worker process per device.
+
+Ray places the processes and carries control messages, one call per worker per step. Tensors move between the
+workers by `torch.distributed`, and through Ray's object store only as feeds, fetches and first weights.
 """
 
 import os
@@ -51,8 +52,6 @@ class RaySession(Session):
     wait. Raises RunError if the cluster has no room for the workers, WorkerError if one dies.
     """
 
-    _blocks_are_lent = False
-
     def __init__(
         self, program: Program, *, start_timeout_seconds: float = 120.0, timeout_seconds: float = 600.0
     ) -> None:
@@ -70,14 +69,12 @@ class RaySession(Session):
         return tuple(presence.pid for presence in self._presences)
 
     def _start(self, timeout_seconds: float, doing: str) -> None:
-        import ray
-
         num_devices = self.program.num_devices
         # A private cluster is ours alone: its workers always find room, on however few CPUs.
-        num_cpus = 0 if self._holdings.lease.private else 1
-        self._holdings.actors = [start_worker(device, num_cpus) for device in range(num_devices)]
+        cpus_each = 0 if self._holdings.lease.connection.private else 1
+        self._holdings.actors = [start_worker(device, cpus_each) for device in range(num_devices)]
         self._presences = self._present(timeout_seconds)
-        here = ray.get_runtime_context().get_node_id()
+        here = self._holdings.lease.connection.node
         self._holdings.local_pids = [presence.pid for presence in self._presences if presence.node == here]
         rendezvous = self._rendezvous(here)
         program = self.program.to_bytes()
@@ -124,11 +121,14 @@ class RaySession(Session):
         return [unpack(reply.blocks) for reply in replies]
 
     def _state_blocks(self, doing: str) -> list[Blocks]:
-        calls = [call(actor, "state") for actor in self._holdings.actors]
-        return [unpack(reply.blocks) for reply in self._answers(calls, doing, self._timeout_seconds)]
+        nothing: list[Blocks] = [{} for _ in self._holdings.actors]
+        return [unpack(reply.blocks) for reply in self._all("state", nothing, doing)]
 
     def _all(self, method: str, blocks: list[Blocks], doing: str) -> list[Reply]:
         """Call the method of every worker with its own blocks."""
+        # Without this, Ray would quietly start another cluster, with its own defaults.
+        if not self._holdings.lease.alive():
+            raise RunError(f"Ray was shut down before {doing}; the workers are gone.")
         actors = self._holdings.actors
         calls = [call(actor, method, pack(own)) for actor, own in zip(actors, blocks, strict=True)]
         return self._answers(calls, doing, self._timeout_seconds)
@@ -137,14 +137,15 @@ class RaySession(Session):
         self._give_back()
 
     def _answers(self, calls: "list[ObjectRef[object]]", doing: str, timeout_seconds: float) -> list[Reply]:
-        """The replies, by device. Of several failures the cause is raised: a death or a mistake before a
-        broken exchange.
+        """The replies, by device.
+
+        Of several failures the cause is raised: a death or a mistake before a broken exchange.
         """
         import ray
 
         replies: dict[int, Reply] = {}
         echo: Failure | None = None
-        waiting = {call: device for device, call in enumerate(calls)}
+        waiting = {reference: device for device, reference in enumerate(calls)}
         deadline = time.monotonic() + timeout_seconds
         while waiting:
             ready, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
@@ -207,9 +208,7 @@ def failed(failure: Failure, doing: str) -> RunError:
 
 def give_back(holdings: Holdings) -> None:
     """Stop the workers, leave Ray, and return when the workers on this machine are gone."""
-    from einsplit.runtime.ray_start import initialised
-
-    if initialised():
+    if holdings.lease.alive():
         import ray
 
         for actor in holdings.actors:
@@ -221,7 +220,7 @@ def give_back(holdings: Holdings) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while any(map(running, holdings.local_pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    if holdings.lease.private:
+    if holdings.lease.connection.private:
         # A stopped process (SIGSTOP) does not follow; the private cluster that would have seen to it is gone.
         for pid in filter(running, holdings.local_pids):
             os.kill(pid, signal.SIGKILL)

@@ -40,8 +40,6 @@ class LocalSession(Session):
     a step.
     """
 
-    _blocks_are_lent = True
-
     def __init__(self, program: Program, *, timeout_seconds: float = 600.0) -> None:
         super().__init__(program)
         self._timeout_seconds = timeout_seconds
@@ -154,4 +152,6 @@ def stop(hub: ThreadHub, jobs: list[Jobs], threads: list[threading.Thread]) -> N
         own.put(None)
     deadline = time.monotonic() + JOIN_SECONDS
     for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        # The garbage collector may call this from any thread.
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))

@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from einsplit.errors import RunError
@@ -27,26 +28,32 @@ LOOPBACK = "127.0.0.1"
 # no other machines. It reads this when it is imported. (ray/_private/services.py, get_node_ip_address.)
 SINGLE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
-lock = threading.Lock()
-# Ray is one per process, so who shares it must be counted per process.
-leases: set["RayLease"] = set()
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """This process's Ray, by the id of the node it is connected to; whether and how we made the connection."""
+
+    node: str
+    ours: bool
+    private: bool
 
 
 class RayLease:
-    """A claim on this process's Ray. `private`: we started the cluster. The last `release` undoes what the
-    first did.
-    """
+    """A claim on this process's Ray. The last `release` undoes what the first claim did.
 
-    _ours: bool = False  # this process's Ray was initialised here
-    _private: bool = False
+    Raises RunError if Ray can be neither reached nor started.
+    """
 
     def __init__(self, num_workers: int) -> None:
         with lock:
-            # Also where the user has shut down Ray under a session: that one is lost, a new one need not be.
-            if not leases or not initialised():
-                RayLease._ours, RayLease._private = connect(num_workers)
+            # A connection is used again only if Ray was not shut down meanwhile, perhaps by the user.
+            shared = next((lease.connection for lease in leases if lease.alive()), None)
+            self.connection = shared or connect(num_workers)
             leases.add(self)
-            self.private = RayLease._private
+
+    def alive(self) -> bool:
+        """Whether this process is still connected to the Ray that was claimed."""
+        return initialised() and current_node() == self.connection.node
 
     def release(self) -> None:
         """Give up the claim. A second call does nothing."""
@@ -54,10 +61,17 @@ class RayLease:
             if self not in leases:
                 return
             leases.remove(self)
-            if not leases and RayLease._ours and initialised():
+            last = all(other.connection != self.connection for other in leases)
+            if last and self.connection.ours and self.alive():
                 import ray
 
                 ray.shutdown()
+
+
+# Ray is one per process, so who shares it must be counted per process. Reentrant: the garbage collector may
+# close a forgotten session while this thread opens another one.
+lock = threading.RLock()
+leases: set[RayLease] = set()
 
 
 def initialised() -> bool:
@@ -69,24 +83,27 @@ def initialised() -> bool:
     return ray.is_initialized()
 
 
-def connect(num_workers: int) -> tuple[bool, bool]:
-    """Whether Ray had to be initialised here, and whether that started a private cluster. Raises RunError if
-    Ray fails.
-    """
+def current_node() -> str:
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+def connect(num_workers: int) -> Connection:
     if initialised():
-        return False, False
-    private = not os.environ.get("RAY_ADDRESS")
+        return Connection(current_node(), ours=False, private=False)
+    address = os.environ.get("RAY_ADDRESS")
     try:
-        if private:
-            start_private(num_workers)
-        else:
+        if address:
             import ray
 
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    except (RuntimeError, ConnectionError, OSError, ValueError) as error:
-        where = "a private cluster" if private else f"the cluster at RAY_ADDRESS={os.environ['RAY_ADDRESS']}"
-        raise RunError(f"Ray could not be initialised with {where}: {error}") from error
-    return True, private
+        else:
+            start_private(num_workers)
+    except (RuntimeError, OSError, ValueError) as error:
+        what = f"be reached at RAY_ADDRESS={address}" if address else "be started on this machine"
+        raise RunError(f"Ray could not {what}: {error}") from error
+    return Connection(current_node(), ours=True, private=not address)
 
 
 def start_private(num_workers: int) -> None:

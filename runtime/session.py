@@ -1,5 +1,6 @@
-"""A Program, loaded and ready to step: what both back ends share. Whole tensors at the door, blocks behind
-it.
+"""A Program, loaded and ready to step: what both back ends share.
+
+Whole tensors stand at the door, blocks behind it.
 """
 
 import difflib
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 from torch import Tensor
 
@@ -24,9 +25,7 @@ Blocks = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class DeviceTraffic:
-    """What one device sent in one step: per collective as its executor counted, and in all as its transport
-    did.
-    """
+    """What one device sent in one step: per collective by its executor's count, in all by its transport's."""
 
     counters: tuple[CollectiveCount, ...]
     bytes_sent: int
@@ -38,10 +37,6 @@ class Session(ABC):
     After a failed step a session is of no further use: the devices no longer agree on their state. Use it as
     a context manager, or call `close`.
     """
-
-    # Whether the blocks that devices return are still their own, so that a whole tensor must not share
-    # storage with them.
-    _blocks_are_lent: ClassVar[bool]
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -121,15 +116,8 @@ class Session(ABC):
         return [cut(self.program, name, whole, device) for device in range(self.program.num_devices)]
 
     def _whole(self, names: Iterable[str], results: list[Blocks]) -> dict[str, Tensor]:
-        return {name: self._assembled(name, [own.get(name) for own in results]) for name in names}
-
-    def _assembled(self, name: str, blocks: list[Tensor | None]) -> Tensor:
-        whole = assemble(self.program, name, blocks)
-        if self._blocks_are_lent and any(
-            block is not None and share_storage(whole, block) for block in blocks
-        ):
-            return whole.clone()
-        return whole
+        # Assembling copies: what a caller holds is never what a device still works on.
+        return {name: assemble(self.program, name, [own.get(name) for own in results]) for name in names}
 
     @contextmanager
     def _ending_on_error(self, doing: str) -> Iterator[str]:
@@ -160,7 +148,3 @@ class Session(ABC):
                 "put them before the first step" if kind == "parameter" else "give every feed in every step"
             )
             raise RunError(f"missing {kind}s: {', '.join(missing)}; {advice}.")
-
-
-def share_storage(a: Tensor, b: Tensor) -> bool:
-    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()

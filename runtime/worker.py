@@ -30,7 +30,8 @@ __all__ = ["Failure", "Parcel", "Presence", "Reply", "Worker", "make_executor", 
 class Steps(Protocol):
     """The part of an Executor that a worker drives."""
 
-    counters: tuple[CollectiveCount, ...]
+    @property
+    def counters(self) -> tuple[CollectiveCount, ...]: ...
 
     def put(self, name: str, block: Tensor) -> None: ...
 
@@ -137,7 +138,7 @@ class Worker:
         """Meet the other devices and load the program."""
 
         def work() -> Reply:
-            torch.get_num_threads()  # see LocalSession: without it torch undoes the next line later
+            torch.get_num_threads()  # as in `local.serve`: without it torch undoes the next line later
             torch.set_num_threads(1)
             self._transport = DistributedTransport(self._device, num_devices, rendezvous, timeout_seconds)
             self._executor = make(program, self._device, self._transport)
@@ -164,7 +165,7 @@ class Worker:
 
         return self._answer(work)
 
-    def state(self) -> Reply | Failure:
+    def state(self, nothing: tuple[Parcel, ...]) -> Reply | Failure:
         return self._answer(lambda: Reply(pack(self._loaded().state())))
 
     def _loaded(self) -> Steps:

@@ -121,6 +121,10 @@ class Memo:
             ),
             *(Edge(value, state, -1) for state, value in graph.updates),
         )
+        touching: list[dict[Edge, None]] = [{} for _ in graph.nodes]
+        for edge in self.edges:
+            touching[edge.reader][edge] = touching[edge.writer][edge] = None
+        self.edges_of = tuple(tuple(edges) for edges in touching)
         self.seconds: dict[object, float] = {}
         self.edge_prices: dict[object, Price] = {}
         self._contents = tuple(_content(graph, node) for node in graph.nodes)

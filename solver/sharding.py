@@ -17,7 +17,7 @@ from math import prod
 
 import msgspec
 
-from einsplit.graph import Einsum, Graph, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.graph import Einsum, Graph, Kernel, Label, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import is_linear
 
 WHOLE = -1
@@ -25,7 +25,7 @@ PARTIAL = -2
 Layout = tuple[int, ...]
 
 
-class Sum(msgspec.Struct, frozen=True):
+class Sum(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"carriers": "sum"}):
     """The axis's devices hold addends of the operands `carriers`, and so of the result."""
 
     carriers: tuple[int, ...]
@@ -33,6 +33,15 @@ class Sum(msgspec.Struct, frozen=True):
 
 Choice = Label | None | Sum
 Sharding = tuple[Choice, ...]
+
+
+def choice_text(choice: Choice) -> str:
+    """`b`, `whole`, or `sum` of named operands."""
+    if choice is None:
+        return "whole"
+    if isinstance(choice, Sum):
+        return "sum(" + ",".join(f"x{k}" for k in choice.carriers) + ")"
+    return choice
 
 
 def operand_layout(node: Node, number: int, sharding: Sharding) -> Layout:
@@ -153,8 +162,3 @@ class Shape:
 
     def elements(self, layout: Layout) -> int:
         return prod(self.local(layout))
-
-
-def is_resting(node: Node) -> bool:
-    """Whether the node's value comes from outside and lies where its layout says."""
-    return isinstance(node, Input)

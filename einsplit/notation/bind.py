@@ -118,8 +118,8 @@ class _Binding:
                 advice = word_advice(self.spec, term)
                 if not advice and num_hidden > 0:
                     advice = "Leading dimensions without a name are written '...'."
-                plural = "" if len(shape) == 1 else "s"
-                mistake = f"operand {position} has {len(shape)} dimension{plural}, the text names {len(term.dims)}{least}."
+                given = f"{len(shape)} dimension{'' if len(shape) == 1 else 's'}"
+                mistake = f"operand {position} has {given}, the text names {len(term.dims)}{least}."
                 self.fail(mistake, term.span, advice)
             expanded.append(_expand(term, _hidden(num_hidden if term.ellipsis is not None else 0)))
             most = max(most, num_hidden)
@@ -196,7 +196,9 @@ class _Binding:
         if not unknown:
             if known != size:
                 self.fail(
-                    f"{text} is {known}, and operand {position} has {size} there.", span, self._list(dim)
+                    f"{text} has size {known}, and operand {position} has {size} there.",
+                    span,
+                    self._list(dim),
                 )
             return True
         if len(unknown) > 1 or known == 0:

@@ -182,7 +182,8 @@ def _bare(expr: Expr, letters: bool) -> tuple[str, int]:
     if expr.op == "const":
         return _number(expr)
     if expr.op == "operand":
-        return ("xyz"[int(expr.value or 0)] if letters else f"x{expr.value}"), ATOM_LEVEL
+        position = int(expr.value or 0)
+        return ("xyz"[position] if letters and position < 3 else f"x{position}"), ATOM_LEVEL
     if expr.op == "index":
         return f"index({expr.name})", ATOM_LEVEL
     if expr.op == "cast":

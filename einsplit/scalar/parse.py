@@ -247,6 +247,8 @@ class _Reader:
 
     def dtype(self) -> str:
         token = self.token
+        if token.kind == "end":
+            self.unexpected("A dtype expected.")
         if token.text not in DTYPES:
             advice = did_you_mean(token.text, DTYPES) or "Known: " + " ".join(DTYPES) + "."
             self.fail(f"unknown dtype {token.text!r}.", token.span, advice)

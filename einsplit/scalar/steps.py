@@ -7,7 +7,7 @@ only their result is converted; a float constant is made in the dtype wanted at 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from einsplit.dtypes import int_range, kind
+from einsplit.dtypes import check_dtype, int_range, kind
 from einsplit.scalar.analysis import integer_value
 from einsplit.scalar.expr import Expr
 from einsplit.scalar.operators import OPERATORS, Number
@@ -35,7 +35,7 @@ def result_dtype(expr: Expr, operand_dtypes: Sequence[str]) -> str:
 
 def typed_steps(expr: Expr, operand_dtypes: Sequence[str]) -> tuple[Step, ...]:
     """The steps that compute `expr`, each once, the last one giving the result. Raises DtypeError."""
-    emitter = _Emitter(Typing(expr, tuple(operand_dtypes)))
+    emitter = _Emitter(Typing(expr, tuple(check_dtype(dtype) for dtype in operand_dtypes)))
     emitter.emit(expr, None)
     return tuple(emitter.steps)
 

@@ -142,6 +142,27 @@ def guest() -> Seen:
     return {"y": y, "room": room, "error": seen["error"], "gone": gone, "ray": ray_is_up()}
 
 
+def shut_down() -> Seen:
+    """The user shuts Ray down under a session, and starts it anew."""
+    import ray
+
+    seen: Seen = {}
+    for name in ("gone", "another"):
+        opened = open_session(FakeProgram(1))
+        ray.shutdown()
+        if name == "another":
+            ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+        try:
+            opened.step(FEEDS)
+        except Exception as caught:
+            seen[name] = f"{type(caught).__name__}: {caught}"
+    seen["ray"] = ray_is_up()
+    with open_session(FakeProgram(1)) as guest:
+        seen["y"] = guest.step(FEEDS)["y"].tolist()
+    seen["ray after"] = ray_is_up()
+    return seen
+
+
 def imported_before() -> Seen:
     import ray  # noqa: F401
 
@@ -153,7 +174,7 @@ def imported_before() -> Seen:
 
 CASES = {
     case.__name__: case
-    for case in (quiet, killed, mistaken, frozen, interrupted, forgotten, guest, imported_before)
+    for case in (quiet, killed, mistaken, frozen, interrupted, forgotten, guest, shut_down, imported_before)
 }
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The law of a transport, checked from inside every device at once: one check for threads and processes."""
 
 import multiprocessing
+import socket
 import tempfile
 import traceback
+from dataclasses import dataclass
 
 import torch
 
 from einsplit.runtime.transport import Transport
-from einsplit.runtime.transport.distributed import DistributedTransport, FileRendezvous
+from einsplit.runtime.transport.distributed import DistributedTransport, FileRendezvous, TcpRendezvous
 from tests.runtime.processes import listening
 
 DTYPES = (torch.bool, torch.uint8, torch.int64, torch.bfloat16, torch.float32, torch.float64, torch.complex64)
@@ -54,9 +56,11 @@ def in_processes(num_devices: int, work: str) -> list[str]:
     """What each device says of `work`, one of the functions below, run in a process of its own per device."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # free again, and not given out anew at once
     with tempfile.TemporaryDirectory() as directory:
         processes = [
-            context.Process(target=answer, args=(work, device, num_devices, directory, answers))
+            context.Process(target=answer, args=(work, device, num_devices, directory, port, answers))
             for device in range(num_devices)
         ]
         for process in processes:
@@ -67,46 +71,82 @@ def in_processes(num_devices: int, work: str) -> list[str]:
     return [said[device] for device in range(num_devices)]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A device, and where it meets the others."""
+
+    device: int
+    num_devices: int
+    directory: str
+    port: int
+
+    def join(self, missing: int = 0, timeout_seconds: float = 60) -> DistributedTransport:
+        rendezvous = FileRendezvous(self.directory)
+        return DistributedTransport(self.device, self.num_devices + missing, rendezvous, timeout_seconds)
+
+    @property
+    def everybody(self) -> tuple[int, ...]:
+        return tuple(range(self.num_devices))
+
+
 def answer(
-    work: str, device: int, num_devices: int, directory: str, answers: "multiprocessing.Queue[object]"
+    work: str,
+    device: int,
+    num_devices: int,
+    directory: str,
+    port: int,
+    answers: "multiprocessing.Queue[object]",
 ) -> None:
     try:
-        said = WORK[work](device, num_devices, directory)
+        said = WORK[work](Place(device, num_devices, directory, port))
     except BaseException:
         said = traceback.format_exc()
     answers.put((device, said))
 
 
-def deliver(device: int, num_devices: int, directory: str) -> str:
-    transport = DistributedTransport(device, num_devices, FileRendezvous(directory))
-    check_every_piece_arrives(transport, num_devices)
+def deliver(place: Place) -> str:
+    transport = place.join()
+    check_every_piece_arrives(transport, place.num_devices)
     transport.close()
     transport.close()
     return "delivered"
 
 
-def desert(device: int, num_devices: int, directory: str) -> str:
+def deliver_by_tcp(place: Place) -> str:
+    rendezvous = TcpRendezvous("127.0.0.1", place.port)
+    transport = DistributedTransport(place.device, place.num_devices, rendezvous)
+    check_every_piece_arrives(transport, place.num_devices)
+    return "delivered"
+
+
+def desert(place: Place) -> str:
     """The last device leaves before a collective."""
-    transport = DistributedTransport(device, num_devices, FileRendezvous(directory), timeout_seconds=20)
-    if device == num_devices - 1:
+    transport = place.join(timeout_seconds=20)
+    if place.device == place.num_devices - 1:
         transport.close()
         return "left"
-    transport.all_gather(torch.ones(3), tuple(range(num_devices)))
+    transport.all_gather(torch.ones(3), place.everybody)
     return "nothing noticed"
 
 
-def wait_in_vain(device: int, num_devices: int, directory: str) -> str:
-    """There is one device more than processes."""
-    DistributedTransport(device, num_devices + 1, FileRendezvous(directory), timeout_seconds=2)
+def wait_in_vain(place: Place) -> str:
+    """One device never comes."""
+    place.join(missing=1, timeout_seconds=2)
     return "nobody missed"
 
 
-def listen(device: int, num_devices: int, directory: str) -> str:
-    transport = DistributedTransport(device, num_devices, FileRendezvous(directory))
-    transport.all_gather(torch.ones(3), tuple(range(num_devices)))
+def listen(place: Place) -> str:
+    transport = place.join()
+    transport.all_gather(torch.ones(3), place.everybody)
     addresses = ",".join(sorted(listening()))
-    transport.all_gather(torch.ones(3), tuple(range(num_devices)))
+    transport.all_gather(torch.ones(3), place.everybody)
     return addresses
 
 
-WORK = {"deliver": deliver, "desert": desert, "wait in vain": wait_in_vain, "listen": listen}
+WORK = {
+    "deliver": deliver,
+    "deliver by tcp": deliver_by_tcp,
+    "desert": desert,
+    "wait in vain": wait_in_vain,
+    "listen": listen,
+}

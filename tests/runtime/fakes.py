@@ -78,4 +78,4 @@ def fake_cut(program: FakeProgram, name: str, tensor: Tensor, device: int) -> Te
 
 def fake_assemble(program: FakeProgram, name: str, blocks: list[Tensor | None]) -> Tensor:
     assert blocks[0] is not None
-    return blocks[0]
+    return blocks[0].clone()

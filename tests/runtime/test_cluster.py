@@ -31,7 +31,7 @@ def drive(case: str, elsewhere: Path) -> dict[str, Any]:
         timeout=150,
         check=False,
     )
-    assert finished.returncode == 0, finished.stderr
+    assert finished.returncode == 0 and "Traceback" not in finished.stderr, finished.stderr
     return json.loads(finished.stdout.splitlines()[-1])
 
 
@@ -96,11 +96,19 @@ def test_the_users_own_cluster_is_used_as_it_is_and_left_running(tmp_path):
     seen = drive("guest", tmp_path)
     assert seen["y"] == [0, 2, 4, 6, 8, 10]
     assert seen["room"] == (
-        "RunError: only 2 of 3 workers started within 5 s. The program needs 3 CPUs of the Ray cluster, one per "
-        "worker; it has 2, of which 0 are free now."
+        "RunError: only 2 of 3 workers started within 5 s. The program needs 3 CPUs of the Ray cluster, "
+        "one per worker; it has 2, of which 0 are free now."
     )
     assert seen["error"] == "RunError" and seen["gone"]
     assert seen["ray"] is True
+
+
+def test_a_ray_that_was_shut_down_under_a_session_is_told_and_not_started_again(tmp_path):
+    seen = drive("shut_down", tmp_path)
+    message = "RunError: Ray was shut down before step 1; the workers are gone."
+    assert seen["gone"] == seen["another"] == message
+    assert seen["ray"] and seen["ray after"], "the one that the user started is left alone"
+    assert seen["y"] == [0, 2, 4, 6, 8, 10]
 
 
 def test_a_ray_imported_too_early_to_stay_on_this_machine_is_told(tmp_path):

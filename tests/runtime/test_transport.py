@@ -39,9 +39,9 @@ def test_threads_deliver_every_piece_and_count_every_byte(num_devices):
     assert answers == [None] * num_devices
 
 
-@pytest.mark.parametrize("num_devices", [1, 2, 3])
-def test_processes_deliver_every_piece_and_count_every_byte(num_devices):
-    assert in_processes(num_devices, "deliver") == ["delivered"] * num_devices
+@pytest.mark.parametrize("num_devices, work", [(1, "deliver"), (3, "deliver"), (2, "deliver by tcp")])
+def test_processes_deliver_every_piece_and_count_every_byte(num_devices, work):
+    assert in_processes(num_devices, work) == ["delivered"] * num_devices
 
 
 def test_an_owner_may_overwrite_its_pieces_as_soon_as_its_collective_returns():

@@ -1,0 +1,118 @@
+"""Graph + Machine -> Plan, by any of the methods; whatever a search finds is priced anew before anyone sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from einsplit.errors import PlanError, did_you_mean
+from einsplit.graph import Graph, node_text
+from einsplit.solver.brute import brute
+from einsplit.solver.machine import Machine
+from einsplit.solver.plan import NodePlan, Plan, Status, realise
+from einsplit.solver.prepare import prepare
+from einsplit.solver.problem import Problem
+from einsplit.solver.published.experts import all_whole, data_parallel
+from einsplit.solver.search import Found, Progress, joint, sweep
+from einsplit.solver.sharding import Choice, Sharding, extent_classes
+
+Method = Callable[[Graph, Machine, Progress | None], Found]
+
+
+def _sweep(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
+    """Sweeps; never dearer than the experts' plans."""
+    found = [sweep(graph, machine, progress), all_whole(graph, machine), data_parallel(graph, machine)]
+    return min(found, key=lambda f: f.seconds)
+
+
+METHODS: dict[str, tuple[Method, Status]] = {
+    "sweep": (_sweep, "searched"),
+    "joint": (lambda graph, machine, progress: joint(graph, machine), "exact"),
+    "brute": (lambda graph, machine, progress: brute(graph, machine), "exact"),
+    "data-parallel": (lambda graph, machine, progress: data_parallel(graph, machine), "given"),
+    "whole": (lambda graph, machine, progress: all_whole(graph, machine), "given"),
+}
+
+
+def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: Progress | None = None) -> Plan:
+    """A Plan for the Graph. `progress(best seconds, sweeps)` is called while searching.
+
+    Raises PlanError for an unknown method, and where a method cannot plan the graph.
+    """
+    if method not in METHODS:
+        raise PlanError(f"unknown method {method!r}.\n  {did_you_mean(method, METHODS) or 'Known: ' + ', '.join(METHODS)}")
+    search, status = METHODS[method]
+    found = search(prepare(graph), machine, progress)
+    plan = _written(graph, machine, method, status, found)
+    checked = realise(plan, graph)  # a solver's word is never trusted
+    price = checked.problem.price(checked.shardings)
+    if abs(price.seconds - found.seconds) > 1e-9 * max(price.seconds, 1e-12):
+        raise AssertionError(f"method {method} claims {found.seconds} s for a plan of {price.seconds} s")
+    return plan
+
+
+def _written(graph: Graph, machine: Machine, method: str, status: Status, found: Found) -> Plan:
+    problem, shardings = found.problem, found.shardings
+    classes = extent_classes(problem.graph)
+    digits = {label: problem.tables[label].axes for label in sorted(set(classes.values())) if problem.tables[label].axes}
+    price = problem.price(shardings)
+    exact = price.seconds if status == "exact" else None
+    return Plan(
+        graph=graph.hash,
+        machine=machine,
+        method=method,
+        status=status,
+        bound=exact,
+        gap=None if exact is None else 0.0,
+        seconds=price.seconds,
+        bytes=price.bytes_sent,
+        digits=digits,
+        nodes=tuple(_row(problem, shardings, at) for at in range(len(problem.graph.nodes))),
+    )
+
+
+def _row(problem: Problem, shardings: tuple[Sharding, ...], at: int) -> NodePlan:
+    node = problem.graph.nodes[at]
+    price = problem.node_price(at, shardings[at])
+    for edge in problem.memo.edges_of[at]:
+        if edge.reader == at:
+            price += problem.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
+    next_best = runner_up(problem, shardings, at)
+    return NodePlan(
+        name=node.name,
+        does=node_text(node),
+        cut=shardings[at],
+        seconds=price.seconds,
+        bytes=price.bytes_sent,
+        runner_up=next_best[0] if next_best else None,
+        runner_up_seconds=next_best[1] if next_best else 0.0,
+        source=node.source,
+    )
+
+
+def runner_up(problem: Problem, shardings: tuple[Sharding, ...], at: int) -> tuple[Sharding, float] | None:
+    """The cheapest other choice of one axis at one node, all else fixed, and how many seconds more the plan would take."""
+    now = local_seconds(problem, shardings, at, shardings[at])
+    best: tuple[Sharding, float] | None = None
+    for axis in range(len(problem.machine.axes)):
+        for choice in problem.choices(at, axis):
+            other = _with_choice(shardings[at], axis, choice)
+            if other == shardings[at]:
+                continue
+            more = local_seconds(problem, shardings, at, other) - now
+            if best is None or more < best[1]:
+                best = (other, more)
+    return best
+
+
+def _with_choice(sharding: Sharding, axis: int, choice: Choice) -> Sharding:
+    return (*sharding[:axis], choice, *sharding[axis + 1 :])
+
+
+def local_seconds(problem: Problem, shardings: tuple[Sharding, ...], at: int, own: Sharding) -> float:
+    """Seconds of a node and of all its edges, were its sharding `own`."""
+    total = problem.node_price(at, own).seconds
+    for edge in problem.memo.edges_of[at]:
+        writer = own if edge.writer == at else shardings[edge.writer]
+        reader = own if edge.reader == at else shardings[edge.reader]
+        total += problem.edge_price(edge, writer, reader).seconds
+    return total

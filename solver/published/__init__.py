@@ -1,0 +1,1 @@
+"""Plans that people write by hand, as rivals under the same price."""
