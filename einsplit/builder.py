@@ -17,7 +17,7 @@ from einsplit.errors import GraphError, ShapeError
 from einsplit.extents import Extents
 from einsplit.graph import Graph, Role
 from einsplit.monoid import monoid
-from einsplit.scalar import Expr, index, operand, result_dtype
+from einsplit.scalar import Expr, index, labels_of, operand, result_dtype
 from einsplit.settle import Proto, ProtoEinsum, ProtoInput, ProtoKernel, Reading, VariableDims, settle
 from einsplit.views import Factor, Value, aligned_groups, dim_extents, reshape, reshape_group
 
@@ -62,8 +62,15 @@ class Builder:
         agg: str,
         origin: Origin,
     ) -> Value:
-        """`value[dims] = agg of join`, over label variables made by `variable`; an index in the join is `#variable`."""
-        dtype = monoid(agg).result_dtype(result_dtype(join, tuple(value.dtype for value, _ in operands)))
+        """`value[dims] = agg of join`, over label variables made by `variable`; an index in the join is `#variable`.
+
+        Where no label is aggregated, the value has the join's dtype and `agg` does nothing.
+        """
+        dtype = result_dtype(join, tuple(value.dtype for value, _ in operands))
+        read = {variable for _, row in operands for dim in row for variable in dim}
+        read |= {int(name[1:]) for name in labels_of(join)}
+        if read - {variable for dim in dims for variable in dim}:
+            dtype = monoid(agg).result_dtype(dtype)
         return self._add(ProtoEinsum(origin.name, origin.source, self._readings(operands), dims, dtype, join, agg))
 
     def kernel(
@@ -80,14 +87,18 @@ class Builder:
         """Every result (dims, dtype) of a registered kernel; the variables in `brackets` are whole wherever it runs."""
         text = msgspec.json.encode(attributes or {}, order="deterministic").decode()
         readings = self._readings(operands)
-        return tuple(
-            self._add(
-                ProtoKernel(
-                    origin.name, origin.source, readings, dims, dtype, kernel, text, brackets, number, tuple(aggregations)
+        read = {variable for reading in readings for dim in reading.dims for variable in dim}
+        found = []
+        for number, (dims, dtype) in enumerate(results):
+            own = brackets & (read | {variable for dim in dims for variable in dim})  # not those of other results
+            found.append(
+                self._add(
+                    ProtoKernel(
+                        origin.name, origin.source, readings, dims, dtype, kernel, text, own, number, tuple(aggregations)
+                    )
                 )
             )
-            for number, (dims, dtype) in enumerate(results)
-        )
+        return tuple(found)
 
     def variable(self, size: int, hint: str | None = None) -> int:
         """A fresh label variable for a node about to be added."""

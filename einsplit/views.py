@@ -56,7 +56,8 @@ def split_factor(extents: Extents, factor: Factor) -> list[tuple[Factor, Leaf]]:
     """The factor as its finest ones, each with its leaf, slowest first."""
     found = []
     for leaf in extents.leaves(factor.extent):
-        if factor.stride <= leaf.stride < factor.stride * factor.size:
+        inside = factor.stride <= leaf.stride < factor.stride * factor.size
+        if inside or not factor.size:  # an extent without elements is never cut: it is its own only leaf
             found.append((Factor(factor.extent, leaf.size, leaf.stride, factor.carried), leaf))
     return found
 

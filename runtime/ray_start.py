@@ -31,7 +31,7 @@ SINGLE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """This process's Ray, by the id of the node it is connected to; whether and how we made the connection."""
+    """This process's Ray, known by the node it is connected to; whether and how the connection is ours."""
 
     node: str
     ours: bool
@@ -44,10 +44,12 @@ class RayLease:
     Raises RunError if Ray can be neither reached nor started.
     """
 
+    connection: Connection
+
     def __init__(self, num_workers: int) -> None:
         with lock:
             # A connection is used again only if Ray was not shut down meanwhile, perhaps by the user.
-            shared = next((lease.connection for lease in leases if lease.alive()), None)
+            shared = next((lease.connection for lease in tuple(leases) if lease.alive()), None)
             self.connection = shared or connect(num_workers)
             leases.add(self)
 
@@ -61,7 +63,7 @@ class RayLease:
             if self not in leases:
                 return
             leases.remove(self)
-            last = all(other.connection != self.connection for other in leases)
+            last = all(other.connection != self.connection for other in tuple(leases))
             if last and self.connection.ours and self.alive():
                 import ray
 

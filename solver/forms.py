@@ -35,11 +35,17 @@ def form(node: Node) -> Form:
     if not summed and node.join == operand(0) and node.operands[0].labels == factors(node):
         return Form("alias")
     distinct = all(len(set(o.labels)) == len(o.labels) for o in node.operands)
-    if len(node.operands) == 2 and summed and node.agg == "sum" and distinct and is_product(node.join) == (0, 1):
+    if summed and node.agg == "sum" and distinct and _is_contraction(node):
         return Form("contract")
     if len(summed) == 1 and distinct:
         return _chosen(node, summed[0]) or Form("join")
     return Form("join")
+
+
+def _is_contraction(node: Einsum) -> bool:
+    """Whether it is a product of two operands, and every label of the value stands in one of them."""
+    read = {label for o in node.operands for label in o.labels}
+    return len(node.operands) == 2 and set(is_product(node.join) or ()) == {0, 1} and set(factors(node)) <= read
 
 
 def _chosen(node: Einsum, label: Label) -> Form | None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from einsplit.errors import RunError
+from einsplit.monoid import Array
 
 
 def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> list[Tensor]:
@@ -44,3 +46,9 @@ def _filled(argument: object, operands: Sequence[Tensor]) -> object:
         return float(argument["float"])
     parts = {key: _filled(part, operands) for key, part in argument.items() if part != {"drop": True}}
     return None if "drop" in argument else parts
+
+
+def reference(attributes: Mapping[str, object], operands: Sequence[Array], shape: tuple[int, ...]) -> list[Array]:
+    """The results on numpy arrays."""
+    found = call_operator(attributes, [torch.from_numpy(np.array(operand)) for operand in operands])
+    return [result.numpy() for result in found]

@@ -35,11 +35,13 @@ def lookup(call: Call, operands: Sequence[Tensor]) -> Tensor:
     place = torch.full((extent.size + 1,), -1, dtype=torch.int64)
     place[held.clamp(max=extent.size)] = torch.arange(held.numel())
     place[extent.size] = -1  # padding, and every id out of range
-    known = torch.where((ids >= 0) & (ids < extent.size), ids, extent.size).to(torch.int64)
-    row = place[known]
+    # Compared in 64 bits: a small dtype may not hold the size. An id between two integers is no row.
+    wide = ids.to(torch.int64)
+    known = (wide == ids) & (wide >= 0) & (wide < extent.size)
+    row = place[torch.where(known, wide, extent.size)]
     rows = table.movedim(node.reads[1].index(node.chosen), 0)
     found = rows[row.clamp(min=0)]
-    hit = (row >= 0).reshape(*row.shape, *([1] * (rows.ndim - 1)))
+    hit = (row >= 0).reshape([*row.shape, *([1] * (rows.ndim - 1))])
     return torch.where(hit, found, torch.zeros((), dtype=found.dtype)).to(torch_dtype(node.dtype))
 
 

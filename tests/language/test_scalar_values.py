@@ -101,7 +101,9 @@ def test_different_dtypes_are_shown_with_operands_and_advice() -> None:
 NUMPYS = st.sampled_from([dtype for dtype in DTYPES if dtype != "bfloat16"])
 
 
-@given(expressions(), st.one_of(NUMPYS.map(lambda dtype: [dtype] * 5), st.lists(NUMPYS, min_size=5, max_size=5)))
+@given(
+    expressions(), st.one_of(NUMPYS.map(lambda dtype: [dtype] * 5), st.lists(NUMPYS, min_size=5, max_size=5))
+)
 @settings(max_examples=400)
 def test_values_have_the_dtype_of_the_rule(expr: Expr, dtypes: list[str]) -> None:
     operands = [np.ones(3, dtype) for dtype in dtypes]

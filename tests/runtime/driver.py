@@ -146,16 +146,19 @@ def shut_down() -> Seen:
     """The user shuts Ray down under a session, and starts it anew."""
     import ray
 
-    seen: Seen = {}
+    seen: Seen = {"warnings": []}
     for name in ("gone", "another"):
-        opened = open_session(FakeProgram(1))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            opened = open_session(FakeProgram(1))
+        seen["warnings"] = [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
         ray.shutdown()
         if name == "another":
             ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
         try:
             opened.step(FEEDS)
-        except Exception as caught:
-            seen[name] = f"{type(caught).__name__}: {caught}"
+        except Exception as error:
+            seen[name] = f"{type(error).__name__}: {error}"
     seen["ray"] = ray_is_up()
     with open_session(FakeProgram(1)) as guest:
         seen["y"] = guest.step(FEEDS)["y"].tolist()
@@ -163,18 +166,9 @@ def shut_down() -> Seen:
     return seen
 
 
-def imported_before() -> Seen:
-    import ray  # noqa: F401
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        open_session(FakeProgram(1)).close()
-    return {"warnings": [str(warning.message) for warning in caught if warning.category is RuntimeWarning]}
-
-
 CASES = {
     case.__name__: case
-    for case in (quiet, killed, mistaken, frozen, interrupted, forgotten, guest, shut_down, imported_before)
+    for case in (quiet, killed, mistaken, frozen, interrupted, forgotten, guest, shut_down)
 }
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ def _einsum(graph: Graph, node: Einsum, met: Sequence[Meant], written: list[Labe
     value = np.broadcast_to(np.asarray(_value(node.join, values, grid)), sizes)
     scale = np.broadcast_to(np.asarray(_scale(node.join, scales, grid), np.float64), sizes)
     axes = tuple(range(len(written), len(order)))
-    if not axes:
-        return Meant(value, scale)
-    return Meant(AGGREGATE[node.agg](value, axes), AGGREGATE_SCALE[node.agg](scale, axes))
+    if axes:
+        value, scale = AGGREGATE[node.agg](value, axes), AGGREGATE_SCALE[node.agg](scale, axes)
+    return Meant(value.astype(node.dtype), scale)
 
 
 def _value(expr: Expr, operands: Sequence[Array], grid: Mapping[Label, Array]) -> Array:

@@ -46,12 +46,14 @@ def outer(reader: Reader, x: Known, y: Known) -> Value:
 
 @rule("aten.einsum.default")
 def einsum(reader: Reader, text: str, operands: Sequence[Known], *_: object, **__: object) -> object:
-    text = text.replace(" ", "")
-    if "->" not in text or any(len(set(t.replace("...", ""))) < len(t.replace("...", "")) for t in text.split(",")):
+    read, arrow, written = text.replace(" ", "").partition("->")
+    terms = [*read.split(","), written]
+    letters = [term.replace("...", "") for term in terms]
+    if not arrow or any(len(set(row)) < len(row) for row in letters):
+        return NotImplemented  # a diagonal or an implicit output: torch knows
+    if any("..." in term and not term.startswith("...") for term in terms):
         return NotImplemented
-    if any("..." in term and not term.startswith("...") for term in (*text.split("->")[0].split(","), text.split("->")[1])):
-        return NotImplemented
-    return contract(reader, text, *operands)
+    return contract(reader, f"{read}->{written}", *operands)
 
 
 @rule("aten.embedding.default")

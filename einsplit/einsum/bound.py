@@ -1,0 +1,133 @@
+"""Spec + operands' shapes and dtypes + join + aggregation -> BoundEinsum: everything checked, nothing computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from einsplit.errors import DtypeError, EinsplitError, NotationError, did_you_mean, report
+from einsplit.graph import Dims, dims_shape
+from einsplit.monoid import MONOIDS, monoid
+from einsplit.notation import Bound, Spec, bind
+from einsplit.scalar import (
+    Expr,
+    const,
+    labels_of,
+    operand,
+    operands_of,
+    parse_join,
+    result_dtype,
+    to_text,
+    trace_join,
+)
+
+Join = str | Expr | Callable[..., object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoundEinsum:
+    """An einsum that met its operands."""
+
+    spec: Spec
+    operands: tuple[Dims, ...]
+    out: Dims
+    sizes: Mapping[str, int]  # of every label
+    join: Expr
+    agg: str
+    aggregated: tuple[str, ...]  # the labels that are not in the output
+    join_dtype: str
+    dtype: str  # of the result: the join's own where nothing is aggregated
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        return dims_shape(self.out, self.sizes)
+
+    def factor_shape(self, dims: Dims) -> tuple[int, ...]:
+        """One dimension for each label."""
+        return tuple(self.sizes[label] for label in flat(dims))
+
+
+def flat(dims: Dims) -> tuple[str, ...]:
+    """The labels of all dimensions in a row."""
+    return tuple(label for dim in dims for label in dim)
+
+
+def bind_einsum(
+    spec: Spec,
+    shapes: Sequence[tuple[int, ...]],
+    dtypes: Sequence[str],
+    join: Join,
+    agg: str,
+    sizes: Mapping[str, int],
+) -> BoundEinsum:
+    """Raises NotationError, ShapeError or DtypeError for whatever does not fit."""
+    _check_aggregation(agg)
+    bound = bind(spec, shapes, sizes)
+    expr = _expr(join, bound)
+    out = bound.outputs[0]
+    met = dict.fromkeys(label for dims in bound.operands for label in flat(dims))
+    met.update(dict.fromkeys(label for label in bound.sizes if label in labels_of(expr)))
+    aggregated = tuple(label for label in met if label not in flat(out))
+    join_dtype = result_dtype(expr, tuple(dtypes))
+    dtype = _aggregated_dtype(agg, expr, join_dtype) if aggregated else join_dtype
+    return BoundEinsum(spec, bound.operands, out, bound.sizes, expr, agg, aggregated, join_dtype, dtype)
+
+
+def _expr(join: Join, bound: Bound) -> Expr:
+    """The join as an expression; the product of all operands for None."""
+    num_operands = len(bound.operands)
+    if join is None:
+        product = operand(0) if num_operands else const(1)
+        for position in range(1, num_operands):
+            product = product * operand(position)
+        return product
+    if isinstance(join, str):
+        return parse_join(join, num_operands, bound.sizes)
+    if not isinstance(join, Expr) and not callable(join):
+        raise NotationError(f"a join is a text or a function, not {type(join).__name__}.")
+    expr = join if isinstance(join, Expr) else trace_join(join, num_operands)
+    _check_expr(expr, num_operands, bound.sizes)
+    return expr
+
+
+def _check_expr(expr: Expr, num_operands: int, sizes: Mapping[str, int]) -> None:
+    """The laws that parse_join holds by itself: operands and labels are there."""
+    text = to_text(expr)
+    for label in sorted(labels_of(expr)):
+        if label not in sizes:
+            known = f"Labels here: {' '.join(sizes) or 'none'}."
+            start = text.index(f"index({label})") + len("index(")
+            advice = did_you_mean(label, sizes)
+            raise NotationError(report(f"unknown label {label!r}.", text, (start, start + len(label)), advice, known))
+    if max(operands_of(expr), default=-1) >= num_operands:
+        raise NotationError(f"the join asks for operand {max(operands_of(expr))} of {num_operands}.\n  {text}")
+
+
+def _check_aggregation(agg: object) -> None:
+    """Raises NotationError with its place in the call."""
+    text = f"agg={agg!r}"
+    if not isinstance(agg, str):
+        mistake = f"an aggregation is given by its name, not by {type(agg).__name__}."
+    elif agg not in MONOIDS:
+        mistake = f"unknown aggregation {agg!r}."
+    else:
+        return
+    advice = did_you_mean(str(agg), MONOIDS) or "Known: " + " ".join(MONOIDS) + "."
+    raise NotationError(report(mistake, text, (len("agg="), len(text)), advice))
+
+
+def _aggregated_dtype(agg: str, join: Expr, dtype: str) -> str:
+    """The dtype of the aggregate of elements of `dtype`. Raises DtypeError with the join."""
+    try:
+        return monoid(agg).result_dtype(dtype)
+    except DtypeError as error:
+        mistake, *remarks = str(error).split("\n  ")
+        text = to_text(join)
+        raise DtypeError(report(mistake, text, (0, len(text)), f"The join gives {dtype}.", *remarks)) from None
+
+
+def at_operand(spec: Spec, position: int, error: type[EinsplitError], mistake: str, *remarks: str) -> EinsplitError:
+    """An error that points at one operand in the text."""
+    span = spec.operands[position].span if position < len(spec.operands) else (len(spec.text), len(spec.text))
+    return error(report(mistake, spec.text, span, *remarks))

@@ -1,0 +1,84 @@
+"""`einsum`: one call for arrays, tensors and values that are not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, overload
+
+from einsplit.einsum.bound import BoundEinsum, Join, bind_einsum, flat
+from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, kind_of, tensor_dtype
+from einsplit.einsum.symbolic import symbolic_einsum
+from einsplit.errors import NotationError
+from einsplit.evaluate import Read, einsum_value
+from einsplit.monoid import Array
+from einsplit.notation import parse_spec
+from einsplit.scalar import Expr
+from einsplit.views import Value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@overload
+def einsum(spec: str, /, *operands: Value, join: Join = None, agg: str = "sum", **sizes: int) -> Value: ...
+@overload
+def einsum(spec: str, /, *operands: Tensor, join: Join = None, agg: str = "sum", **sizes: int) -> Tensor: ...
+@overload
+def einsum(spec: str, /, *operands: object, join: Join = None, agg: str = "sum", **sizes: int) -> Array: ...
+def einsum(
+    spec: str,
+    /,
+    *operands: object,
+    join: str | Expr | Callable[..., object] | None = None,
+    agg: str = "sum",
+    **sizes: int,
+) -> object:
+    """`result[out] = agg over the labels not in out of join(operands, label indices)`, a new tensor.
+
+        einsum("b s a, a f -> b s f", x, w)                                        sum of products
+        einsum("i j, j k -> i k", x, y, join="abs(x - y)", agg="max")              largest difference
+        einsum("b s, v d -> b s d", ids, table, join="where(x == index(v), y, 0)")  table lookup
+        einsum("b (h d) -> b h d", x, h=8)                                         split a dimension
+
+    Labels are words parted by blanks or, where no operand has a blank inside it, numpy's letters. `(h d)` is one
+    dimension of several labels, `1` one of size 1, `...` any number of leading ones; a label twice in an operand
+    is its diagonal. Without an arrow the output is numpy's: labels that stand once, sorted. A label that no
+    operand has takes its size from `sizes`, which also tells the parts of `(h d)`.
+
+    `join` is text over x, y, z (x0, x1 ... with more operands) or a function of as many scalars; without it, the
+    product. `agg` is one of sum prod max min any all logsumexp mean. Elements meet in equal dtypes only; integers
+    are summed and multiplied up in int64; where every label stands in the output, `agg` does nothing.
+
+    numpy arrays (lists and numbers too) give a numpy array. torch tensors give a tensor, with gradients; while
+    torch.export traces, the call stays one operator. Symbolic values give a node of their builder's graph.
+    numpy's `optimize=` and its form with lists of integers instead of a text are not taken: paths are chosen here.
+
+    Raises NotationError, ShapeError or DtypeError that point at the mistake.
+    """
+    if not isinstance(spec, str):
+        raise NotationError(f"an einsum begins with its text, not with {type(spec).__name__}.")
+    read = parse_spec(spec)
+    kind = kind_of(read, operands)
+    if kind == "symbolic":
+        values = as_values(read, operands)
+        shapes, dtypes = [value.shape for value in values], [value.dtype for value in values]
+        return symbolic_einsum(bind_einsum(read, shapes, dtypes, join, agg, sizes), values)
+    if kind == "torch":
+        # The one way from the core to a door, taken only by who has loaded torch: `import einsplit` stays light.
+        from einsplit.eager import einsum_tensors
+
+        tensors = as_tensors(read, operands)
+        shapes, dtypes = [tuple(tensor.shape) for tensor in tensors], [tensor_dtype(tensor) for tensor in tensors]
+        return einsum_tensors(bind_einsum(read, shapes, dtypes, join, agg, sizes), tensors)
+    arrays = as_arrays(read, operands)
+    shapes, dtypes = [array.shape for array in arrays], [array.dtype.name for array in arrays]
+    return _einsum_arrays(bind_einsum(read, shapes, dtypes, join, agg, sizes), arrays)
+
+
+def _einsum_arrays(bound: BoundEinsum, arrays: Sequence[Array]) -> Array:
+    reads = [
+        Read(array.reshape(bound.factor_shape(dims)), flat(dims))
+        for array, dims in zip(arrays, bound.operands, strict=True)
+    ]
+    value = einsum_value(reads, flat(bound.out), bound.join, bound.agg, bound.sizes, bound.dtype)
+    return value.reshape(bound.shape)
