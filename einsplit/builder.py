@@ -140,7 +140,7 @@ class Builder:
             if value.builder is not self:
                 raise GraphError(f"{name!r} comes from another builder")
         plain = {name: self._plain(value, name) for name, value in outputs.items()}
-        next_values = {name: self._plain(value, name) for name, value in (updates or {}).items()}
+        next_values = {name: self._next(value, name) for name, value in (updates or {}).items()}
         return settle(self.extents, self._protos, plain, next_values)
 
     def _plain(self, value: Value, name: str) -> int:
@@ -150,6 +150,19 @@ class Builder:
         dims = self.variables(value.shape)
         copy = self.einsum([(value, dims)], dims, operand(0), "sum", Origin(name))
         return copy.node
+
+    def _next(self, value: Value, name: str) -> int:
+        """The position of a node whose value is this view, over the same factors as the state that it becomes."""
+        inputs = [at for at, p in enumerate(self._protos) if isinstance(p, ProtoInput) and p.name == name]
+        if not inputs or self._value(inputs[0]).shape != value.shape:
+            raise GraphError(f"update of {name!r} by {value}: not an input, or of another shape")
+        state = self._protos[inputs[0]]
+        node = self._plain(value, name)
+        if not self._tie(self._value(node), state.dims):
+            node = self._detached(self._value(node)).node
+            if not self._tie(self._value(node), state.dims):  # fresh extents fit any row
+                raise AssertionError(f"cannot lay {value} out as {name!r}")
+        return node
 
     def _readings(self, operands: Sequence[tuple[Value, VariableDims]]) -> tuple[Reading, ...]:
         return tuple(self._reading(value, dims) for value, dims in operands)

@@ -31,6 +31,8 @@ def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequen
     """Steps from `source` to `target`; partial entries of the source combine by `agg`, those of the target are addends."""
     steps: list[Step] = []
     now = list(source)
+    if PARTIAL not in source:
+        agg = "sum"  # nothing is left to combine: partial entries met from here on are addends
 
     def move(kind: StepKind, axes: Sequence[int], to: Sequence[int]) -> None:
         if axes:
@@ -46,7 +48,7 @@ def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequen
     sliced = changing("slice", every)
     move("slice", sliced, [target[axis] for axis in sliced])
     # Zeros are the identity of a sum only: where other partial results have yet to combine, they come last.
-    zeroed = changing("zero", every) if agg == "sum" or PARTIAL not in now else []
+    zeroed = changing("zero", every) if agg == "sum" else []
     move("zero", zeroed, [PARTIAL for _ in zeroed])
     for tier in reversed(tiers):
         scattered = changing("reduce_scatter", tier)

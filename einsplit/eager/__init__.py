@@ -1,0 +1,35 @@
+"""The door from the notation to torch: einsum and kernels on whole tensors, at once.
+
+While torch.export traces, an einsum stays one operator, `einsplit::einsum`, for capture to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from einsplit.eager.einsum import whole_einsum
+from einsplit.eager.operator import einsum_operator
+from einsplit.einsum.bound import BoundEinsum
+from einsplit.runtime.kernels.named import KERNELS
+from einsplit.scalar import to_text
+
+__all__ = ["einsum_tensors", "kernel_tensors"]
+
+
+def einsum_tensors(bound: BoundEinsum, operands: Sequence[Tensor]) -> Tensor:
+    """The einsum's value, on the operands' device; torch's autograd sees plain torch operators."""
+    if not torch.compiler.is_exporting():
+        return whole_einsum(bound, operands)
+    join = to_text(bound.join)
+    names, sizes = list(bound.sizes), list(bound.sizes.values())
+    return einsum_operator(list(operands), bound.spec.text, join, bound.agg, names, sizes)
+
+
+def kernel_tensors(
+    name: str, attributes: Mapping[str, object], operands: Sequence[Tensor], shape: tuple[int, ...]
+) -> Sequence[Tensor]:
+    """Every result of a registered kernel; `shape` is a result's."""
+    return KERNELS[name](dict(attributes), operands, shape)
