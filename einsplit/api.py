@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from einsplit.errors import RunError
+from einsplit.errors import EinsplitError, MachineError, PlanError, RunError, did_you_mean
 from einsplit.graph import Graph
 from einsplit.solver.lower import lower
 from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan, realise
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
+from einsplit.solver.search import Progress
 
 if TYPE_CHECKING:
     from einsplit.runtime.session import Session
@@ -24,40 +25,78 @@ def trace(function: Callable[..., object], *args: object, **kwargs: object) -> G
     """The Graph of `function(*args, **kwargs)`: a torch function or module, forward only, for these shapes.
 
     >>> graph = einsplit.trace(model, torch.zeros(4, 256, dtype=torch.int64))
+    >>> print(graph)
 
     Raises CaptureError, with the user's own line, for what cannot be traced without guessing.
     """
+    if not callable(function) or isinstance(function, type):
+        raise EinsplitError(f"trace takes a function or a module and its arguments, not {_kind(function)}")
     from einsplit.capture import capture  # loads torch
 
     return capture(function, args, kwargs).graph
 
 
-def plan(graph: Graph, machine: Machine | str | int, method: str = "sweep") -> Plan:
-    """How to cut the graph over a machine: a Machine, the name of one (`"cpu-4"`, a machine file), or a device count.
+def plan(
+    graph: Graph, machine: Machine | str | Path | int, method: str = "sweep", progress: Progress | None = None
+) -> Plan:
+    """How to cut the graph over a machine: a device count, the name of a machine or of its file, or a Machine.
 
-    Methods: `sweep` (default), `joint`, `brute`, `data-parallel`, `whole`. Raises PlanError, MachineError.
+    >>> print(einsplit.plan(graph, 4))
+    >>> einsplit.plan(graph, "cluster.json").save("plan.json")
+
+    Methods: `sweep` (default), `joint`, `brute`, `data-parallel`, `whole`. `progress(best seconds, sweeps)` is
+    called while searching. Raises PlanError for an unknown method and for what a method cannot plan,
+    MachineError for a machine that is not there.
     """
-    return make_plan(graph, as_machine(machine), method)
+    if not isinstance(graph, Graph):
+        raise PlanError(f"plan takes a Graph, not {_kind(graph)}: plan(trace(model, x), 4)")
+    return make_plan(graph, as_machine(machine), method, progress)
 
 
-def as_machine(machine: Machine | str | int, devices: int | None = None) -> Machine:
-    """A Machine from what users give for one."""
+def as_machine(machine: Machine | str | Path | int, devices: int | None = None) -> Machine:
+    """A Machine from what users give for one; `devices` says how many it must have."""
     if isinstance(machine, Machine):
+        if devices is not None and devices != machine.num_devices:
+            raise MachineError(f"devices={devices!r}: machine {machine.name!r} has {machine.num_devices}")
         return machine
-    return load_machine(machine, devices) if isinstance(machine, str) else load_machine("cpu", machine)
+    if isinstance(machine, str):
+        return load_machine(machine, devices)
+    if isinstance(machine, Path):
+        return load_machine(str(machine), devices)
+    if not isinstance(machine, (int, float)):
+        raise MachineError(f"a machine is a Machine, a name (cpu-4), a file or a device count, not {_kind(machine)}")
+    return load_machine("cpu", machine)
 
 
 def compile_plan(plan: Plan | str | Path, graph: Graph) -> Program:
-    """The Program of a Plan (or plan file) for its Graph. Raises PlanError where the two do not fit."""
-    found = plan if isinstance(plan, Plan) else Plan.load(plan)
+    """The Program of a Plan (or plan file) for its Graph. Raises PlanError where the two do not fit.
+
+    >>> program = compile_plan("plan.json", einsplit.trace(model, x))
+    """
+    found = as_plan(plan)
     real = realise(found, graph)
     return lower(real.graph, found.machine, real.tables, real.shardings, graph.hash)
 
 
-def open_session(program: Program, backend: str) -> Session:
-    """A session that runs the Program: `local`, a thread per device, or `ray`, a worker process per device."""
-    if backend not in BACKENDS:
-        raise RunError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}")
+def as_plan(plan: Plan | str | Path) -> Plan:
+    """A Plan from what users give for one."""
+    if isinstance(plan, Plan):
+        return plan
+    if not isinstance(plan, (str, Path)):
+        raise PlanError(f"plan is a Plan or the name of a plan file, not {_kind(plan)}")
+    return Plan.load(plan)
+
+
+def open_session(program: Program, backend: str = "local") -> Session:
+    """A session that runs the Program: `local`, a thread per device, or `ray`, a worker process per device.
+
+    >>> with open_session(program, "ray") as session:
+    ...     session.put("weight", weight)
+    ...     fetches = session.step({"x": x})
+
+    Raises RunError for an unknown back end, and where the devices cannot be started.
+    """
+    check_backend(backend)
     if backend == "local":
         from einsplit.runtime.local import LocalSession  # loads torch
 
@@ -67,3 +106,13 @@ def open_session(program: Program, backend: str) -> Session:
     return RaySession(program)
 
 
+def check_backend(backend: object) -> None:
+    """Raises RunError unless it is the name of a back end."""
+    if backend not in BACKENDS:
+        near = did_you_mean(backend, BACKENDS) if isinstance(backend, str) else ""
+        raise RunError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}. {near}".rstrip())
+
+
+def _kind(value: object) -> str:
+    """`the class Net`, `int`: for messages."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -69,8 +69,10 @@ class Builder:
         dtype = result_dtype(join, tuple(value.dtype for value, _ in operands))
         read = {variable for _, row in operands for dim in row for variable in dim}
         read |= {int(name[1:]) for name in labels_of(join)}
-        if read - {variable for dim in dims for variable in dim}:
+        aggregated = read - {variable for dim in dims for variable in dim}
+        if aggregated:
             dtype = monoid(agg).result_dtype(dtype)
+            operands = self._with_repeats(operands, aggregated)
         return self._add(ProtoEinsum(origin.name, origin.source, self._readings(operands), dims, dtype, join, agg))
 
     def kernel(
@@ -163,6 +165,28 @@ class Builder:
             if not self._tie(self._value(node), state.dims):  # fresh extents fit any row
                 raise AssertionError(f"cannot lay {value} out as {name!r}")
         return node
+
+    def _with_repeats(
+        self, operands: Sequence[tuple[Value, VariableDims]], aggregated: set[int]
+    ) -> list[tuple[Value, VariableDims]]:
+        """The operands; one that merely repeats its elements along an aggregated variable, as the tensor it stands for.
+
+        A reading does not name what its value does not have, and a label that no operand names would not be
+        aggregated: the sum of three equal elements would be one of them.
+        """
+        rows = [(dim, row) for value, dims in operands for dim, row in zip(value.dims, dims, strict=True)]
+        named = {variable for dim, row in rows if all(factor.carried for factor in dim) for variable in row}
+        lost = aggregated - named
+        return [
+            (self._repeated(value) if lost & {variable for row in dims for variable in row} else value, dims)
+            for value, dims in operands
+        ]
+
+    def _repeated(self, value: Value) -> Value:
+        """A node that holds every element of the view, repetitions too."""
+        dims = self.variables(value.shape)
+        origin = Origin(self._protos[value.node].name + ".repeat")
+        return self.einsum([(value, dims)], dims, operand(0), "sum", origin)
 
     def _readings(self, operands: Sequence[tuple[Value, VariableDims]]) -> tuple[Reading, ...]:
         return tuple(self._reading(value, dims) for value, dims in operands)

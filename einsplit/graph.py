@@ -6,13 +6,15 @@ anew, one label each, so that one value can be read under two names (`i` and `j`
 diagonal, or with further labels that the value does not have. So views cost nothing: they are readings.
 
 Laws (checked where a Graph is built): operands are earlier nodes; a reading has one label per factor, of the factor's
-size; a label has one size in the whole graph; an output has no label twice; every label of a join is one of its node.
+size; a label has one size in the whole graph; an output has no label twice; every label of a join is one of its node;
+a state and its next value have factors of the same sizes.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -105,36 +107,23 @@ def aggregated_labels(node: Node) -> tuple[Label, ...]:
     return ()
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Graph:
     """What is computed: nodes, the size of every label, named outputs, and updates of state.
 
-    `outputs` are (name, node) pairs; `updates` are (input node, node of its next value) pairs.
+    `outputs` are (name, node) pairs; `updates` are (input node, node of its next value) pairs. Two graphs are equal if
+    their hashes are. Raises GraphError where a law of a well-formed graph is broken.
     """
-
-    __slots__ = ("_hash", "nodes", "outputs", "sizes", "updates")
 
     nodes: tuple[Node, ...]
     sizes: Mapping[Label, int]
     outputs: tuple[tuple[str, int], ...]
-    updates: tuple[tuple[int, int], ...]
+    updates: tuple[tuple[int, int], ...] = ()
+    _hash: list[str] = field(init=False, default_factory=list)  # found once, when it is first asked for
 
-    def __init__(
-        self,
-        nodes: tuple[Node, ...],
-        sizes: Mapping[Label, int],
-        outputs: tuple[tuple[str, int], ...],
-        updates: tuple[tuple[int, int], ...] = (),
-    ) -> None:
-        set_ = object.__setattr__
-        set_(self, "nodes", tuple(nodes))
-        set_(self, "sizes", MappingProxyType(dict(sorted(sizes.items()))))
-        set_(self, "outputs", tuple(outputs))
-        set_(self, "updates", tuple(updates))
-        set_(self, "_hash", None)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", MappingProxyType(dict(sorted(self.sizes.items()))))
         check(self)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a Graph is immutable: build a new one instead of setting {name!r}")
 
     @property
     def inputs(self) -> dict[str, int]:
@@ -148,12 +137,12 @@ class Graph:
     @property
     def hash(self) -> str:
         """Content hash, equal between processes and runs: names and source lines of inner nodes do not count."""
-        if self._hash is None:
+        if not self._hash:
             digest = hashlib.sha256()
             for line in _content(self):
                 digest.update(line.encode() + b"\n")
-            object.__setattr__(self, "_hash", digest.hexdigest())
-        return str(self._hash)
+            self._hash.append(digest.hexdigest())
+        return self._hash[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self.hash == other.hash
@@ -186,12 +175,16 @@ def node_text(node: Node) -> str:
     if isinstance(node, Input):
         return f"{node.role} {dims_text(node.dims)}"
     if isinstance(node, Kernel):
-        whole = set(node.brackets)
-        mark = lambda dims: " ".join("[" + " ".join(d) + "]" if set(d) & whole else dims_text((d,)) for d in dims)  # noqa: E731
-        return f"{node.kernel}: " + ", ".join(mark(dims) for dims in node.reads) + " -> " + mark(node.dims)
+        read = ", ".join(_bracketed(dims, node.brackets) for dims in node.reads)
+        return f"{node.kernel}: {read} -> {_bracketed(node.dims, node.brackets)}"
     read = ", ".join(" ".join(operand.labels) for operand in node.operands)
     agg = f", {node.agg}" if aggregated_labels(node) else ""
     return f"{read} -> {dims_text(node.dims)}, {to_text(node.join)}{agg}"
+
+
+def _bracketed(dims: Dims, brackets: tuple[Label, ...]) -> str:
+    parts = [dims_text((dim,)) for dim in dims]
+    return " ".join(f"[{t}]" if set(dim) & set(brackets) else t for t, dim in zip(parts, dims, strict=True))
 
 
 def check(graph: Graph) -> None:
@@ -207,8 +200,9 @@ def check(graph: Graph) -> None:
         if not 0 <= at < len(graph.nodes):
             raise GraphError(f"output {name!r} is node {at}, and there are {len(graph.nodes)} nodes")
     for state, value in graph.updates:
-        if not isinstance(graph.nodes[state], Input) or graph.shape(state) != graph.shape(value):
-            raise GraphError(f"update of node {state} by node {value}: not an input, or of another shape")
+        laid = [[graph.sizes[label] for label in factors(graph.nodes[at])] for at in (state, value)]
+        if not isinstance(graph.nodes[state], Input) or laid[0] != laid[1]:
+            raise GraphError(f"update of node {state} by node {value}: not an input, or of other factors {laid}")
 
 
 def _faults(graph: Graph, at: int, node: Node) -> Iterator[str]:

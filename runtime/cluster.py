@@ -11,6 +11,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -208,6 +209,8 @@ def failed(failure: Failure, doing: str) -> RunError:
 
 def give_back(holdings: Holdings) -> None:
     """Stop the workers, leave Ray, and return when the workers on this machine are gone."""
+    if holdings.directory is not None:
+        shutil.rmtree(holdings.directory, ignore_errors=True)
     if holdings.lease.alive():
         import ray
 
@@ -215,15 +218,14 @@ def give_back(holdings: Holdings) -> None:
             ray.kill(actor)
     holdings.actors.clear()
     holdings.lease.release()
-    if holdings.directory is not None:
-        shutil.rmtree(holdings.directory, ignore_errors=True)
     deadline = time.monotonic() + STOP_SECONDS
     while any(map(running, holdings.local_pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     if holdings.lease.connection.private:
         # A stopped process (SIGSTOP) does not follow; the private cluster that would have seen to it is gone.
         for pid in filter(running, holdings.local_pids):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def running(pid: int) -> bool:

@@ -74,6 +74,7 @@ class RayLease:
 # close a forgotten session while this thread opens another one.
 lock = threading.RLock()
 leases: set[RayLease] = set()
+imported_alone = False  # Ray was imported here, with SINGLE_MACHINE in the environment
 
 
 def initialised() -> bool:
@@ -109,11 +110,10 @@ def connect(num_workers: int) -> Connection:
 
 
 def start_private(num_workers: int) -> None:
-    if (
-        "ray" in sys.modules
-        and os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
-        and sys.platform == "linux"
-    ):
+    global imported_alone
+    if "ray" not in sys.modules:
+        imported_alone = True
+    elif not imported_alone and sys.platform == "linux" and not SINGLE_MACHINE.items() <= os.environ.items():
         warnings.warn(
             "Ray was imported before einsplit could tell it to stay on this machine, so the cluster now "
             "started listens on every network interface (its token authentication is on). Let einsplit "

@@ -5,7 +5,8 @@ Shares the Problem's prices with them, and nothing of their search: prices stand
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import combinations, product
 from math import prod
 
 import numpy as np
@@ -13,17 +14,39 @@ import numpy as np
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
-from einsplit.solver.problem import Problem
-from einsplit.solver.search import Found, digit_tables
-from einsplit.solver.sharding import Sharding, make_tables
+from einsplit.solver.problem import Memo, Problem
+from einsplit.solver.search import AxesOf, Found, digit_tables
+from einsplit.solver.sharding import Digits, Sharding, make_tables
 
 MAX_PLANS = 2_000_000
 
 
 def brute(graph: Graph, machine: Machine) -> Found:
-    """The cheapest of all plans, over the digit tables that a search starts from. Raises PlanError past 2e6 plans."""
-    found = [brute_tables(Problem(graph, machine, make_tables(graph, machine.sizes, t))) for t in digit_tables(graph, machine)]
+    """The cheapest of all plans, over the digit tables that a search starts from, idle digits left out.
+
+    Raises PlanError past 2e6 plans.
+    """
+    memo = Memo(graph)
+    every = {tuple(row.items()): row for t in digit_tables(graph, machine) for row in _without_idle(graph, machine, t)}
+    found = [
+        brute_tables(Problem(graph, machine, make_tables(graph, machine.sizes, row), memo)) for row in every.values()
+    ]
     return min(found, key=lambda f: f.seconds)
+
+
+def _without_idle(graph: Graph, machine: Machine, axes_of: AxesOf) -> Iterator[AxesOf]:
+    """The table, and those with fewer digits that pad less: of tables that pad alike the largest has all their plans."""
+    rows = []
+    for label, axes in axes_of.items():
+        kept: list[tuple[tuple[int, ...], int]] = []
+        for count in range(len(axes), -1, -1):
+            for some in combinations(axes, count):
+                padded = Digits(graph.sizes[label], some, tuple(machine.sizes[axis] for axis in some)).padded
+                if not any(set(some) < set(more) and padded == pads for more, pads in kept):
+                    kept.append((some, padded))
+        rows.append([some for some, _ in kept])
+    for row in product(*rows):
+        yield dict(zip(axes_of, row, strict=True))
 
 
 def brute_tables(problem: Problem) -> Found:

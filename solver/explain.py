@@ -11,50 +11,68 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from einsplit.solver.sharding import Choice, choice_text
+from einsplit.solver.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from einsplit.solver.plan import NodePlan, Plan
 
+__all__ = ["Row", "bytes_text", "cut_text", "headline", "kind_of", "plan_rows", "plan_table", "seconds_text"]
+
+WIDTH = 120  # columns of a table; longer node names are shortened in the middle
+LEAST_NAME = 24  # but never below this
+HEADER = ("node", "cut by", "moves", "price", "runner-up")
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Nodes that are the same but for the layer they stand in."""
+    """Nodes that are the same but for the layer they stand in: bytes and seconds of all of them together.
+
+    The runner-up and what it costs more are those of the first.
+    """
 
     name: str
     count: int
     cut: str
     bytes: int
     seconds: float
-    runner_up: str
+    runner_up: str  # what changes, `cpu1:whole`; empty where the node has no other choice
+    runner_up_seconds: float
 
 
 def plan_table(plan: Plan, full: bool = False) -> str:
     """The plan as a table with a headline; `full` gives every node a row, also those that cost nothing."""
     rows = plan_rows(plan, full)
-    cells = [("node", "cut by", "moves", "price", "runner-up")]
-    cells += [
-        (r.name + (f"  x{r.count}" if r.count > 1 else ""), r.cut, bytes_text(r.bytes), seconds_text(r.seconds), r.runner_up)
-        for r in rows
-    ]
-    widths = [max(len(row[k]) for row in cells) for k in range(5)]
-    right = (False, False, True, True, False)
+    names = [row.name + (f" x{row.count}" if row.count > 1 else "") for row in rows]
+    others = [(row.cut, bytes_text(row.bytes), seconds_text(row.seconds), row.runner_up, _more(row)) for row in rows]
+    # The runner-up has two columns, so that what it costs more stands under each other.
+    cells = [(*HEADER[1:], ""), *others]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    room = max(LEAST_NAME, WIDTH - sum(widths) - 2 * len(widths))
+    names = [_shortened(name, room) for name in (HEADER[0], *names)]
+    name_width = max(map(len, names))
+    right = (False, True, True, False, True)
     lines = [
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
-        for row in cells
+        "  ".join(
+            [name.ljust(name_width)]
+            + [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)]
+        ).rstrip()
+        for name, row in zip(names, cells, strict=True)
     ]
-    return "\n".join([headline(plan), "", *lines])
+    free = len(plan.nodes) - sum(row.count for row in rows)
+    rest = [f"and {free} nodes that cost nothing"] if free else []
+    return "\n".join([headline(plan), "", *lines, *rest])
 
 
 def headline(plan: Plan) -> str:
-    """Machine, price, bytes, and what is proven of it."""
+    """Two lines: the machine and how the plan was found; price, bytes, and what is proven of them."""
     mesh = " x ".join(f"{axis.name}:{axis.size}" for axis in plan.machine.axes) or "one device"
-    proof = "bound: none (no group of mesh axes, changed at all nodes at once, improves it)"
+    proof = "no group of mesh axes, changed at all nodes at once, makes it cheaper"
     if plan.status == "exact":
         proof = "optimal over its digit tables"
     elif plan.status == "given":
         proof = "not searched"
     total = f"{seconds_text(plan.seconds)} a step, {bytes_text(plan.bytes)} sent by each device"
-    return f"plan for {plan.machine.name} ({mesh}), by {plan.method}: {total}; {proof}"
+    return f"plan for {plan.machine.name} ({mesh}), by {plan.method}\n{total}; {proof}"
 
 
 def plan_rows(plan: Plan, full: bool = False) -> list[Row]:
@@ -70,11 +88,23 @@ def plan_rows(plan: Plan, full: bool = False) -> list[Row]:
 
 def _row(plan: Plan, kind: str, nodes: Sequence[NodePlan]) -> Row:
     first = nodes[0]
-    near = ""
-    if first.runner_up is not None:
-        near = f"{cut_text(plan, first.runner_up)}  +{seconds_text(first.runner_up_seconds)}"
-    total_bytes = sum(node.bytes for node in nodes)
-    return Row(kind, len(nodes), cut_text(plan, first.cut), total_bytes, sum(n.seconds for n in nodes), near)
+    return Row(
+        name=kind,
+        count=len(nodes),
+        cut=cut_text(plan, first.cut),
+        bytes=sum(node.bytes for node in nodes),
+        seconds=sum(node.seconds for node in nodes),
+        runner_up="" if first.runner_up is None else change_text(plan, first.cut, first.runner_up),
+        runner_up_seconds=0.0 if first.runner_up is None else first.runner_up_seconds,
+    )
+
+
+def _more(row: Row) -> str:
+    if not row.runner_up:
+        return ""
+    # What a plan's own seconds cannot tell apart is no difference.
+    equal = abs(row.runner_up_seconds) <= 1e-9 * max(row.seconds, 1e-9)
+    return "+0 s" if equal else ("" if row.runner_up_seconds < 0 else "+") + seconds_text(row.runner_up_seconds)
 
 
 def kind_of(name: str) -> str:
@@ -87,26 +117,25 @@ def _plain(cut: str) -> str:
 
 
 def cut_text(plan: Plan, cut: Sequence[Choice]) -> str:
-    """`cpu0:b cpu1:sum(x0)`; whole where every device repeats the work."""
-    if all(choice is None for choice in cut):
-        return "whole"
+    """`node:b gpu0,gpu1:h`, axes that do the same together; `whole` where every device repeats the work."""
     names = [axis.name for axis in plan.machine.axes]
-    return " ".join(f"{n}:{choice_text(c)}" for n, c in zip(names, cut, strict=True) if c is not None)
+    doing: dict[Choice, list[str]] = {}
+    for name, choice in zip(names, cut, strict=True):
+        if choice is not None:
+            doing.setdefault(choice, []).append(name)
+    return " ".join(f"{','.join(axes)}:{choice_text(choice)}" for choice, axes in doing.items()) or "whole"
 
 
-def bytes_text(count: int) -> str:
-    """With a unit of 1000: `1.5 MB`."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
+def change_text(plan: Plan, now: Sequence[Choice], other: Sequence[Choice]) -> str:
+    """The axes on which two shardings of a node differ, with the other's choice: `cpu1:whole`."""
+    names = [axis.name for axis in plan.machine.axes]
+    found = zip(names, now, other, strict=True)
+    return " ".join(f"{name}:{choice_text(new)}" for name, old, new in found if old != new)
 
 
-def seconds_text(seconds: float) -> str:
-    """With a unit: `1.9 ms`."""
-    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns" if seconds else "0 s"
+def _shortened(name: str, width: int) -> str:
+    """The name in at most `width` characters: of a longer one the beginning and, mostly, the end."""
+    if len(name) <= width:
+        return name
+    head = (width - 3) // 3
+    return f"{name[:head]}...{name[head + 3 - width :]}"

@@ -1,18 +1,25 @@
 """The devices a plan is made for: a mesh of axes from slowest to fastest link, and the rates of one device.
 
-A *tier* is a run of axes over the same link: six devices on one link are the axes 3 and 2 of one tier, so that a plan may
-cut by three here and by two there, and collectives over both are one collective.
+A *tier* is a run of axes over the same link: six devices on one link are the axes 3 and 2 of one tier, so that a plan
+may cut by three here and by two there, and collectives over both are one collective.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from itertools import groupby
 from pathlib import Path
+from typing import TypeGuard
 
 import msgspec
 
 from einsplit.errors import MachineError
+from einsplit.solver.units import bytes_text, rate_text, seconds_text
+
+MAX_DEVICES = 2**16
+MAX_FILE_BYTES = 2**20
+PRESET = re.compile(r"cpu-[0-9]{1,9}")
 
 
 class MeshAxis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,7 +32,13 @@ class MeshAxis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`axes` from slowest to fastest link; rates, sizes and overheads are those of one device."""
+    """`axes` from slowest to fastest link; rates, sizes and overheads are those of one device.
+
+    >>> slow = Machine(name="desk", axes=(MeshAxis("lan", 2, 1e8, 1e-3),), flops_per_second=6e10,
+    ...                memory_bytes_per_second=8e9, memory_bytes=8e9, launch_seconds=1e-5)
+
+    `print` shows it as a table. Raises MachineError for figures that no machine has.
+    """
 
     name: str
     axes: tuple[MeshAxis, ...]
@@ -43,10 +56,31 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise MachineError(f"machine {self.name!r}: two mesh axes have one name: {', '.join(names)}")
         for axis in self.axes:
             where = f"machine {self.name!r}, axis {axis.name!r}"
+            if isinstance(axis.size, bool) or not isinstance(axis.size, int):
+                raise MachineError(f"{where}: size is {axis.size!r}, and must be a whole number")
             if axis.size < 2:
                 raise MachineError(f"{where}: size is {axis.size}, and an axis has at least 2 devices: leave it out")
             _positive(f"{where}: bytes_per_second", axis.bytes_per_second)
             _not_negative(f"{where}: latency_seconds", axis.latency_seconds)
+        if self.num_devices > MAX_DEVICES:
+            raise MachineError(
+                f"machine {self.name!r} has {self.num_devices:,} devices, and einsplit plans for at most "
+                f"{MAX_DEVICES:,}"
+            )
+
+    def __str__(self) -> str:
+        """The machine as a table."""
+        devices = "1 device" if self.num_devices == 1 else f"{self.num_devices} devices"
+        lines = [
+            f"machine {self.name}: {devices}, each {rate_text(self.flops_per_second, 'FLOP')}, "
+            f"{bytes_text(self.memory_bytes)} at {rate_text(self.memory_bytes_per_second, 'B')}, "
+            f"launch {seconds_text(self.launch_seconds)}"
+        ]
+        width = max((len(axis.name) for axis in self.axes), default=0)
+        for axis in self.axes:
+            link = f"{rate_text(axis.bytes_per_second, 'B')}, {seconds_text(axis.latency_seconds)} latency"
+            lines.append(f"  {axis.name.ljust(width)}  {axis.size:>4}  {link}")
+        return "\n".join(lines)
 
     @property
     def num_devices(self) -> int:
@@ -84,20 +118,22 @@ def groups(axes: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[tuple[int, ..
 def prime_factors(number: int) -> tuple[int, ...]:
     """Prime factors, largest first: 12 is 3, 2, 2."""
     found, factor = [], 2
-    while number > 1:
+    while factor * factor <= number:
         while number % factor == 0:
             found.append(factor)
             number //= factor
         factor += 1
-    return tuple(reversed(found))
+    return tuple(reversed([*found, number] if number > 1 else found))
 
 
 def check_devices(devices: object) -> int:
-    """A device count from a user. Raises MachineError unless it is a positive whole number."""
+    """A device count from a user. Raises MachineError unless it is a positive whole number within reason."""
     if isinstance(devices, bool) or not isinstance(devices, int):
         raise MachineError(f"devices={devices!r}: the number of devices is a whole number, such as devices=2")
     if devices < 1:
         raise MachineError(f"devices={devices}: at least one device is needed, such as devices=2")
+    if devices > MAX_DEVICES:
+        raise MachineError(f"devices={devices}: einsplit plans for at most {MAX_DEVICES:,}")
     return devices
 
 
@@ -119,38 +155,60 @@ def cpu(devices: int) -> Machine:
 
 
 def load_machine(name: str, devices: int | None = None) -> Machine:
-    """A preset (`cpu`) for `devices`, or a machine file (JSON). Raises MachineError with the place of the fault."""
-    if name == "cpu" or name.startswith("cpu-") and name[4:].isdigit():
-        own = int(name[4:]) if name != "cpu" else devices or 1
-        return _enough(cpu(own), devices)
+    """A preset (`cpu` for `devices`, `cpu-4`) or a machine file (JSON).
+
+    Raises MachineError, with the place of the fault in a file, for a machine that is not there or cannot be,
+    and where it does not have `devices` devices.
+    """
+    if devices is not None:
+        check_devices(devices)
+    if name == "cpu":
+        if devices is None:
+            raise MachineError("machine 'cpu' has as many devices as are asked for: say how many, such as devices=2")
+        return cpu(devices)
+    if PRESET.fullmatch(name):
+        return _enough(cpu(int(name.removeprefix("cpu-"))), devices)
     path = Path(name)
-    if not path.is_file():
-        raise MachineError(f"machine {name!r} is neither a preset (cpu, cpu-N) nor a file")
-    return _enough(decode_machine(path.read_bytes(), name), devices)
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise MachineError(f"machine file {name} has {size:,} bytes; a machine has at most {MAX_FILE_BYTES:,}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise MachineError(f"machine {name!r} is neither a preset (cpu, cpu-N) nor a file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise MachineError(f"machine file {name} cannot be read: {reason}") from error
+    return _enough(decode_machine(data, name), devices)
 
 
 def decode_machine(data: bytes, place: str) -> Machine:
     """A Machine from JSON bytes."""
     try:
         return msgspec.json.decode(data, type=Machine)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # A ValidationError too: what `__post_init__` refuses comes with the place in the file.
         raise MachineError(f"machine file {place}: {error}") from error
 
 
 def _enough(machine: Machine, devices: int | None) -> Machine:
-    if devices is not None and check_devices(devices) != machine.num_devices:
+    if devices is not None and devices != machine.num_devices:
         raise MachineError(
             f"devices={devices}: machine {machine.name!r} has {machine.num_devices}"
-            f" ({' x '.join(map(str, machine.sizes)) or '1'}); leave --devices out to use them all"
+            f" ({' x '.join(map(str, machine.sizes)) or '1'}); leave the number out to use them all"
         )
     return machine
 
 
-def _positive(what: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise MachineError(f"{what} is {value}, and must be positive and finite")
+def _positive(what: str, value: object) -> None:
+    if not (_is_number(value) and 0 < value < math.inf):
+        raise MachineError(f"{what} is {value!r}, and must be positive and finite")
 
 
-def _not_negative(what: str, value: float) -> None:
-    if not (value >= 0 and math.isfinite(value)):
-        raise MachineError(f"{what} is {value}, and must be finite and not negative")
+def _not_negative(what: str, value: object) -> None:
+    if not (_is_number(value) and 0 <= value < math.inf):
+        raise MachineError(f"{what} is {value!r}, and must be finite and not negative")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,34 +1,45 @@
 """Plan: one sharding per node of a prepared Graph, its price, and why; a JSON file of one node a line.
 
-A plan file is data: it is decoded by a typed schema, within size limits, and never executes anything. What a schema cannot
-say (that the labels exist, that the digits fit) is checked against the Graph when the plan is used.
+A plan file is data: it is decoded by a typed schema, within size limits, and never executes anything. What a
+schema cannot say (that the labels exist, that the digits fit, that the prices are true) is checked against the
+Graph when the plan is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from einsplit.errors import PlanError
-from einsplit.graph import Graph, Label
+from einsplit.graph import Graph, Label, node_text
 from einsplit.solver.explain import plan_table
 from einsplit.solver.machine import Machine
 from einsplit.solver.prepare import prepare
 from einsplit.solver.problem import Problem
+from einsplit.solver.rows import more_seconds, row_price
 from einsplit.solver.sharding import Choice, Sharding, Tables, choice_text, extent_classes, make_tables
+from einsplit.solver.units import seconds_text
 
 FORMAT = 1
-MAX_FILE_BYTES = 256 * 2**20
+MAX_FILE_BYTES = 64 * 2**20
+PLAN_AGAIN = "Plan again, or restore the file from version control."
 
-# searched: no choice of one group of axes improves it. exact: the cheapest over the stated digit tables. given: not searched.
+# searched: no choice of one group of axes improves it. exact: the cheapest over the stated digit tables.
+# given: not searched.
 Status = Literal["searched", "exact", "given"]
+
+Encoded = bytes  # a Plan has a field of that name
 
 
 class NodePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one node does: one choice per mesh axis, its own seconds and those of what it reads, and the next best."""
+    """What one node does: one choice per mesh axis, its own seconds and those of what it reads, the next best."""
 
     name: str
     does: str  # the node in the notation
@@ -41,7 +52,13 @@ class NodePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a Graph is cut over a Machine. `print(plan)` shows it as a table."""
+    """How a Graph is cut over a Machine.
+
+    >>> plan = einsplit.plan(einsplit.trace(model, x), 4)
+    >>> print(plan)                        # a table
+    >>> plan.save("plan.json")
+    >>> einsplit.parallelize(model, plan="plan.json")
+    """
 
     format: int = FORMAT
     graph: str  # content hash of the Graph
@@ -55,41 +72,82 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     digits: dict[Label, tuple[int, ...]]  # extent class -> the mesh axes that may cut it
     nodes: tuple[NodePlan, ...]
 
+    def __post_init__(self) -> None:
+        fault = next(_faults(self), None)
+        if fault:
+            raise PlanError(fault)
+
     def __str__(self) -> str:
         return plan_table(self)
 
     __repr__ = __str__
 
-    def to_json(self) -> bytes:
+    def to_json(self) -> Encoded:
         """Canonical JSON: the same plan gives the same bytes."""
-        fields = msgspec.to_builtins(self)
-        nodes = fields.pop("nodes")
-        head = [f'  "{key}": {_compact(value)}' for key, value in fields.items()]
-        rows = ",\n".join("    " + _compact(node) for node in nodes)
+        head = [f'  "{key}": {_compact(getattr(self, key))}' for key in self.__struct_fields__ if key != "nodes"]
+        rows = ",\n".join("    " + _compact(node) for node in self.nodes)
         return ("{\n" + ",\n".join([*head, f'  "nodes": [\n{rows}\n  ]']) + "\n}\n").encode()
 
     def save(self, path: str | Path) -> None:
-        """Write the plan file; the old one, if any, is replaced in one step."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
+        """Write the plan file; the old one, if any, is replaced in one step. Raises PlanError if that fails."""
+        target = Path(os.path.realpath(path))  # a link stays one
         try:
-            partial.write_bytes(self.to_json())
-            partial.replace(target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise PlanError(f"plan file {target} cannot be written: {error.strerror or error}") from error
+            if target.exists() and not target.is_file():  # a pipe, /dev/stdout
+                target.write_bytes(self.to_json())
+                return
+            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+            try:
+                partial.write_bytes(self.to_json())
+                partial.replace(target)
+            finally:
+                with suppress(OSError):
+                    partial.unlink(missing_ok=True)
+        except (OSError, ValueError) as error:
+            raise PlanError(f"plan file {path} cannot be written: {_reason(error)}") from error
 
     @staticmethod
     def load(path: str | Path) -> Plan:
         """Read a plan file. Raises PlanError, with the place in the file, for anything that is not one."""
         try:
-            size = Path(path).stat().st_size
-            if size > MAX_FILE_BYTES:
-                raise PlanError(f"plan file {path} has {size:,} bytes; a plan has at most {MAX_FILE_BYTES:,}")
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise PlanError(f"plan file {path} cannot be read: {error.strerror or error}") from error
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise PlanError(f"plan file {path} cannot be read: {_reason(error)}") from error
+        if len(data) > MAX_FILE_BYTES:
+            raise PlanError(f"plan file {path} is too large: a plan has at most {MAX_FILE_BYTES:,} bytes")
         return decode_plan(data, str(path))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _faults(plan: Plan) -> Iterator[str]:
+    """What is wrong with a plan by itself, whatever its Graph."""
+    num_axes = len(plan.machine.axes)
+    if plan.format != FORMAT:
+        yield f"$.format: {plan.format}, and plans are made in format {FORMAT}"
+    for key in ("seconds", "bytes", "bound", "gap"):
+        yield from _not_counted(f"$.{key}", getattr(plan, key))
+    if (plan.bound is None) != (plan.gap is None) or (plan.bound or 0.0) > plan.seconds * (1 + 1e-9):
+        yield f"$.bound: bound {plan.bound} and gap {plan.gap} do not fit a plan of {plan.seconds} s"
+    for label, axes in plan.digits.items():
+        if len(set(axes)) != len(axes) or not all(0 <= axis < num_axes for axis in axes):
+            yield (f"$.digits[{label!r}]: {list(axes)} are not different axes of a machine that has {num_axes}")
+    for at, row in enumerate(plan.nodes):
+        for key in ("seconds", "bytes"):
+            yield from _not_counted(f"$.nodes[{at}].{key}", getattr(row, key))
+        if not math.isfinite(row.runner_up_seconds):
+            yield f"$.nodes[{at}].runner_up_seconds: {row.runner_up_seconds}"
+        for key in ("cut", "runner_up"):
+            cut = getattr(row, key)
+            if cut is not None and len(cut) != num_axes:
+                yield f"$.nodes[{at}].{key}: {len(cut)} choices for {num_axes} mesh axes"
+
+
+def _not_counted(place: str, value: float | None) -> Iterator[str]:
+    if value is not None and not 0 <= value < math.inf:
+        yield f"{place}: {value}, and must be finite and not negative"
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -107,9 +165,33 @@ def decode_plan(data: bytes, place: str = "plan") -> Plan:
             )
         if version < 1:
             raise PlanError(f"plan file {place} has format {version}, and formats count from 1")
-        return msgspec.json.decode(data, type=Plan)
+        plan = msgspec.json.decode(data, type=Plan)
+        repeated = next(_repeated_keys(json.loads(data, object_pairs_hook=_Pairs), "$"), None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PlanError(f"plan file {place} is damaged: {error}\n  Plan again, or restore it from version control.") from error
+        raise PlanError(f"plan file {place} is damaged: {error}\n  {PLAN_AGAIN}") from error
+    if repeated:
+        raise PlanError(f"plan file {place} is damaged: {repeated} stands twice\n  {PLAN_AGAIN}")
+    return plan
+
+
+class _Pairs(tuple[tuple[str, object], ...]):
+    """A JSON object, as it was written."""
+
+    __slots__ = ()
+
+
+def _repeated_keys(value: object, place: str) -> Iterator[str]:
+    """The places of keys that an object has twice: a decoder would silently take the last."""
+    if isinstance(value, _Pairs):
+        known: set[str] = set()
+        for key, part in value:
+            if key in known:
+                yield f"{place}.{key}"
+            known.add(key)
+            yield from _repeated_keys(part, f"{place}.{key}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _repeated_keys(part, f"{place}[{number}]")
 
 
 def _compact(value: object) -> str:
@@ -132,44 +214,64 @@ class Realised(msgspec.Struct, frozen=True):
 
 
 def realise(plan: Plan, graph: Graph) -> Realised:
-    """The plan on the Graph it was made for. Raises PlanError where the two do not fit."""
+    """The plan on the Graph it was made for. Raises PlanError where the two do not fit, or a price is not true."""
     if plan.graph != graph.hash:
         raise PlanError(
-            f"this plan was made for another graph: it is for {plan.graph[:12]}, and the graph at hand is {graph.hash[:12]}.\n"
+            f"this plan was made for another graph: it is for {plan.graph[:12]!a}, "
+            f"and the graph at hand is {graph.hash[:12]!r}.\n"
             "  The model, its shapes or its dtypes have changed: plan again."
         )
     prepared = prepare(graph)
-    tables = checked_tables(prepared, plan.machine, plan.digits)
-    problem = Problem(prepared, plan.machine, tables)
-    if len(plan.nodes) != len(prepared.nodes):
-        raise PlanError(f"the plan has {len(plan.nodes)} nodes and the graph {len(prepared.nodes)}: plan again")
-    for at, row in enumerate(plan.nodes):
-        if row.name != prepared.nodes[at].name:
-            raise PlanError(f"nodes[{at}]: the plan says {row.name!r} and the graph {prepared.nodes[at].name!r}")
-        _check_row(problem, at, row)
-    return Realised(problem, tuple(row.cut for row in plan.nodes))
-
-
-def checked_tables(graph: Graph, machine: Machine, digits: Mapping[Label, tuple[int, ...]]) -> Tables:
-    """Digit tables as a plan gives them. Raises PlanError for labels and axes that are not there."""
-    classes = set(extent_classes(graph).values())
-    for label, axes in digits.items():
+    classes = set(extent_classes(prepared).values())
+    for label in plan.digits:
         if label not in classes:
-            raise PlanError(f"digits: {label!r} is no extent class of the graph")
-        if len(set(axes)) != len(axes) or not all(0 <= axis < len(machine.axes) for axis in axes):
-            raise PlanError(f"digits[{label!r}]: {list(axes)} are not different axes of a machine that has {len(machine.axes)}")
-    return make_tables(graph, machine.sizes, digits)
+            raise PlanError(f"$.digits: {label!r} is no extent class of the graph\n  {PLAN_AGAIN}")
+    problem = Problem(prepared, plan.machine, make_tables(prepared, plan.machine.sizes, plan.digits))
+    if len(plan.nodes) != len(prepared.nodes):
+        raise PlanError(f"$.nodes: {len(plan.nodes)} of the graph's {len(prepared.nodes)}\n  {PLAN_AGAIN}")
+    for at in range(len(plan.nodes)):
+        _check_choices(problem, at, plan.nodes[at])
+    shardings = tuple(row.cut for row in plan.nodes)
+    for at, row in enumerate(plan.nodes):
+        _check_price(problem, shardings, at, row)
+    price = problem.price(shardings)
+    _check_figures("$", plan.seconds, price.seconds, plan.bytes, price.bytes_sent)
+    return Realised(problem, shardings)
 
 
-def _check_row(problem: Problem, at: int, row: NodePlan) -> None:
-    num_axes = len(problem.machine.axes)
-    if len(row.cut) != num_axes:
-        raise PlanError(f"nodes[{at}] ({row.name}): {len(row.cut)} choices for {num_axes} mesh axes")
-    for axis, choice in enumerate(row.cut):
-        allowed = problem.choices(at, axis)
-        if choice not in allowed:
-            listed = ", ".join(choice_text(c) for c in allowed)
-            raise PlanError(
-                f"nodes[{at}] ({row.name}): axis {problem.machine.axes[axis].name!r} cannot be {choice_text(choice)}; "
-                f"it can be {listed}"
-            )
+def _check_choices(problem: Problem, at: int, row: NodePlan) -> None:
+    node, place = problem.graph.nodes[at], f"$.nodes[{at}]"
+    # Names of inner nodes are not part of what a graph computes: a model may have been renamed since.
+    if row.does != node_text(node):
+        raise PlanError(f"{place} ({row.name}): the plan says {row.does!r}, the graph {node_text(node)!r}")
+    for key, cut in (("cut", row.cut), ("runner_up", row.runner_up or ())):
+        for axis, choice in enumerate(cut):
+            allowed = problem.choices(at, axis)
+            if choice not in allowed:
+                name = problem.machine.axes[axis].name
+                raise PlanError(
+                    f"{place}.{key}[{axis}] ({row.name}): axis {name!r} cannot be {choice_text(choice)}; "
+                    f"it can be {', '.join(choice_text(c) for c in allowed)}"
+                )
+
+
+def _check_price(problem: Problem, shardings: tuple[Sharding, ...], at: int, row: NodePlan) -> None:
+    price = row_price(problem, shardings, at)
+    place = f"$.nodes[{at}]"
+    _check_figures(f"{place} ({row.name})", row.seconds, price.seconds, row.bytes, price.bytes_sent)
+    if row.runner_up is None:
+        return
+    more = more_seconds(problem, shardings, at, row.runner_up)
+    if abs(more - row.runner_up_seconds) > 1e-9 * (abs(more) + price.seconds):
+        raise PlanError(
+            f"{place}.runner_up_seconds ({row.name}): the plan says {row.runner_up_seconds:g}, and it is {more:g}"
+        )
+
+
+def _check_figures(place: str, seconds: float, true_seconds: float, sent: int, true_sent: int) -> None:
+    if abs(seconds - true_seconds) > 1e-9 * true_seconds or sent != true_sent:
+        raise PlanError(
+            f"{place}: the plan says {seconds_text(seconds)} and {sent:,} bytes; these choices on this machine "
+            f"are {seconds_text(true_seconds)} and {true_sent:,} bytes.\n"
+            "  The file was changed by hand, or written by an einsplit that prices otherwise: plan again."
+        )

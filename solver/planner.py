@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 from einsplit.errors import PlanError, did_you_mean
 from einsplit.graph import Graph, node_text
@@ -12,8 +13,10 @@ from einsplit.solver.plan import NodePlan, Plan, Status, realise
 from einsplit.solver.prepare import prepare
 from einsplit.solver.problem import Problem
 from einsplit.solver.published.experts import all_whole, data_parallel
+from einsplit.solver.rows import row_price, runner_up
 from einsplit.solver.search import Found, Progress, joint, sweep
-from einsplit.solver.sharding import Choice, Sharding, extent_classes
+from einsplit.solver.sharding import Sharding, extent_classes
+from einsplit.solver.tropical import TooWide
 
 Method = Callable[[Graph, Machine, Progress | None], Found]
 
@@ -39,9 +42,16 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
     Raises PlanError for an unknown method, and where a method cannot plan the graph.
     """
     if method not in METHODS:
-        raise PlanError(f"unknown method {method!r}.\n  {did_you_mean(method, METHODS) or 'Known: ' + ', '.join(METHODS)}")
+        raise PlanError(
+            f"unknown method {method!r}.\n  {did_you_mean(method, METHODS) or 'Known: ' + ', '.join(METHODS)}"
+        )
     search, status = METHODS[method]
-    found = search(prepare(graph), machine, progress)
+    try:
+        found = search(prepare(graph), machine, progress)
+    except TooWide as error:
+        raise PlanError(f"method {method!r} cannot plan this graph: {error}.\n  Use method='sweep'.") from error
+    if not isfinite(found.seconds):
+        raise PlanError(f"no finite price on machine {machine.name!r}: its rates are beyond what numbers hold")
     plan = _written(graph, machine, method, status, found)
     checked = realise(plan, graph)  # a solver's word is never trusted
     price = checked.problem.price(checked.shardings)
@@ -53,7 +63,9 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
 def _written(graph: Graph, machine: Machine, method: str, status: Status, found: Found) -> Plan:
     problem, shardings = found.problem, found.shardings
     classes = extent_classes(problem.graph)
-    digits = {label: problem.tables[label].axes for label in sorted(set(classes.values())) if problem.tables[label].axes}
+    digits = {
+        label: problem.tables[label].axes for label in sorted(set(classes.values())) if problem.tables[label].axes
+    }
     price = problem.price(shardings)
     exact = price.seconds if status == "exact" else None
     return Plan(
@@ -72,10 +84,7 @@ def _written(graph: Graph, machine: Machine, method: str, status: Status, found:
 
 def _row(problem: Problem, shardings: tuple[Sharding, ...], at: int) -> NodePlan:
     node = problem.graph.nodes[at]
-    price = problem.node_price(at, shardings[at])
-    for edge in problem.memo.edges_of[at]:
-        if edge.reader == at:
-            price += problem.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
+    price = row_price(problem, shardings, at)
     next_best = runner_up(problem, shardings, at)
     return NodePlan(
         name=node.name,
@@ -87,32 +96,3 @@ def _row(problem: Problem, shardings: tuple[Sharding, ...], at: int) -> NodePlan
         runner_up_seconds=next_best[1] if next_best else 0.0,
         source=node.source,
     )
-
-
-def runner_up(problem: Problem, shardings: tuple[Sharding, ...], at: int) -> tuple[Sharding, float] | None:
-    """The cheapest other choice of one axis at one node, all else fixed, and how many seconds more the plan would take."""
-    now = local_seconds(problem, shardings, at, shardings[at])
-    best: tuple[Sharding, float] | None = None
-    for axis in range(len(problem.machine.axes)):
-        for choice in problem.choices(at, axis):
-            other = _with_choice(shardings[at], axis, choice)
-            if other == shardings[at]:
-                continue
-            more = local_seconds(problem, shardings, at, other) - now
-            if best is None or more < best[1]:
-                best = (other, more)
-    return best
-
-
-def _with_choice(sharding: Sharding, axis: int, choice: Choice) -> Sharding:
-    return (*sharding[:axis], choice, *sharding[axis + 1 :])
-
-
-def local_seconds(problem: Problem, shardings: tuple[Sharding, ...], at: int, own: Sharding) -> float:
-    """Seconds of a node and of all its edges, were its sharding `own`."""
-    total = problem.node_price(at, own).seconds
-    for edge in problem.memo.edges_of[at]:
-        writer = own if edge.writer == at else shardings[edge.writer]
-        reader = own if edge.reader == at else shardings[edge.reader]
-        total += problem.edge_price(edge, writer, reader).seconds
-    return total

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from einsplit.solver.problem import Memo, Problem
 from einsplit.solver.sharding import Choice, Sharding, extent_classes, make_tables
 from einsplit.solver.tropical import Table, TooWide, minimise
 
-MAX_PADDING = 8  # padding may be at most one part in eight of a class
+MAX_PADDING = 1 / 8  # of a class
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once
 
 Progress = Callable[[float, int], None]  # best seconds so far, sweeps done
@@ -67,16 +68,19 @@ def joint(graph: Graph, machine: Machine) -> Found:
 
 
 def digit_tables(graph: Graph, machine: Machine) -> list[AxesOf]:
-    """For every class, the axes that may cut it: slow tiers served first, then fast ones first."""
+    """For every class, the axes that may cut it: slow tiers served first, then fast ones first; padding, then without.
+
+    A class is padded for all its nodes, also for those that cut it by fewer axes: a table may ask for too much.
+    """
     classes = extent_classes(graph)
     mesh = machine.sizes
     tables: list[AxesOf] = []
-    for order in (range(len(mesh)), range(len(mesh) - 1, -1, -1)):
+    for order, max_padding in product((range(len(mesh)), range(len(mesh) - 1, -1, -1)), (MAX_PADDING, 0.0)):
         axes_of: AxesOf = {}
         for label in sorted(set(classes.values())):
             chosen: list[int] = []
             for axis in order:
-                if fits(graph.sizes[label], [mesh[a] for a in (*chosen, axis)]):
+                if fits(graph.sizes[label], [mesh[a] for a in (*chosen, axis)], max_padding):
                     chosen.append(axis)
             axes_of[label] = tuple(sorted(chosen))
         if axes_of not in tables:
@@ -84,11 +88,11 @@ def digit_tables(graph: Graph, machine: Machine) -> list[AxesOf]:
     return tables
 
 
-def fits(size: int, radices: Sequence[int]) -> bool:
-    """Whether a class may be cut so: every device has an element, and padding is at most 1/8."""
-    pieces = int(np.prod(radices))
+def fits(size: int, radices: Sequence[int], max_padding: float = MAX_PADDING) -> bool:
+    """Whether a class may be cut so: every device has an element, and no more than that share of it is padding."""
+    pieces = prod(radices)
     padded = -(-size // pieces) * pieces
-    return pieces <= size and (padded - size) * MAX_PADDING <= size
+    return pieces <= size and padded - size <= max_padding * size
 
 
 def starts(graph: Graph, machine: Machine) -> Iterator[tuple[AxesOf, list[tuple[int, ...]]]]:

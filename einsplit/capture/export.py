@@ -1,99 +1,111 @@
 """A user's function or module and its example arguments -> an exported torch program, its tensors, its result's shape.
 
 Everything the function reads besides its arguments (the modules it closes over) is registered, so that parameters come
-out as named inputs and not as nameless constants. The export is read before decomposition: torch's own
-decompositions lose `detach`, and fail on some models.
+out as named inputs and not as nameless constants. The export is read before decomposition: torch's own decompositions
+lose `detach`, and fail on some models. Only a program that writes in place, or casts by itself, is rewritten by torch into one
+that does not, whatever shares storage in it.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 
-from einsplit.capture.structure import fill_structure, modules_in, split_structure
+from einsplit.capture.formulas import dtype_name
+from einsplit.capture.modules import modules_of, tensors_of
+from einsplit.capture.sources import line_of_error, mistake
+from einsplit.capture.structure import fill_structure, split_structure
+from einsplit.capture.writes import identities, refuse_changed_objects, refuse_writes, without_writes
 from einsplit.errors import CaptureError
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An exported program and what is needed to call it as the user's function is called."""
+    """An exported program without in-place operators, and what is needed to call it as the user's function is called."""
 
     program: ExportedProgram
-    wrapper: torch.nn.Module
-    prefix: str  # what the wrapper puts before the user's own parameter names
     input_names: tuple[str, ...]  # one per tensor in the arguments, in order
     result: object  # template of the user's result
+    tensors: dict[str, tuple[str, torch.Tensor]]  # the user's name and live tensor, by the program's own name
+    literals: frozenset[str]  # constants that the traced code makes itself, by the program's own name
 
 
 class _Wrapper(torch.nn.Module):
     """Takes the tensors of the arguments in a row, returns the tensors of the result in a row."""
 
-    def __init__(self, function: Callable[..., list[torch.Tensor]], template: object, modules: Sequence[torch.nn.Module]) -> None:
+    def __init__(self, function: Callable[..., object], template: object, modules: Sequence[torch.nn.Module]) -> None:
         super().__init__()
+        self.function = [function]  # in a list: a module would be registered twice
         self.template = template
-        self.function = [function]
         self.held = torch.nn.ModuleList(modules)
+        self.results: list[object] = []
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        args, kwargs = fill_structure(self.template, list(tensors))  # type: ignore[misc]
+        given = fill_structure(self.template, tensors)
+        assert isinstance(given, tuple)
+        args, kwargs = given
+        before = identities(given)
         found = self.function[0](*args, **kwargs)
-        return tuple(found)
+        refuse_changed_objects(args, kwargs, before, found)
+        result, parts = split_structure(found)
+        self.results.append(result)
+        return tuple(tensor for _, tensor in parts)
 
 
 def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> Exported:
-    """Export `function(*args, **kwargs)`. Raises CaptureError with the user's line where torch cannot."""
+    """Export `function(*args, **kwargs)`. Raises CaptureError, with the user's line, where that cannot be done."""
     template, found = split_structure((tuple(args), dict(kwargs)))
-    modules = _modules_of(function, template)
-    modes = {module: module.training for root in modules for module in root.modules()}
-    results: list[object] = []  # not an attribute of the wrapper: torch sets those back after the export
+    names = _input_names(function, [path for path, _ in found])
+    for name, (_, tensor) in zip(names, found, strict=True):
+        _check_argument(name, tensor)
+    modules = modules_of(function, template)
+    wrapper = _Wrapper(function, template, modules)
+    results = wrapper.results  # torch gives a module back the attributes it had before the export
+    traced = _traced(wrapper, tuple(tensor for _, tensor in found))
+    literals = frozenset(_literals(traced))
+    program = without_writes(traced)
+    tensors = _live_tensors(program, wrapper, function)
+    refuse_writes(traced, program, names, {target: name for target, (name, _) in tensors.items()})
+    return Exported(program, names, results[-1], tensors, literals)
 
-    def flat(*args: object, **kwargs: object) -> list[torch.Tensor]:
-        result, tensors = split_structure(function(*args, **kwargs))
-        results.append(result)
-        return [tensor for _, tensor in tensors]
 
-    wrapper = _Wrapper(flat, template, modules)
-    for module, training in modes.items():
-        module.training = training
+def _traced(wrapper: _Wrapper, tensors: tuple[torch.Tensor, ...]) -> ExportedProgram:
     try:
-        program = torch.export.export(wrapper, tuple(tensor for _, tensor in found), strict=False)
+        return torch.export.export(wrapper, tensors, strict=False)
+    except CaptureError:
+        raise
     except Exception as error:
-        raise CaptureError(_explain(error)) from error
-    prefix = "held.0." if len(modules) == 1 else "held."
-    return Exported(program, wrapper, prefix, _input_names(function, found), results[-1])
+        place = line_of_error(error)
+        name = type(error).__name__
+        if "DataDependent" in name or "data-dependent" in str(error):
+            message = "the value of a tensor chooses what is computed, and values are not known while tracing"
+            advice = "Choose with torch.where, or pass the number or the choice in as an argument of its own."
+            raise CaptureError(mistake(message, place, advice)) from error
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:300]
+        advice = "Call it without einsplit first: it is traced once with tensors that have a shape and no values."
+        raise CaptureError(mistake(f"torch.export cannot trace this: {name}: {first}", place, advice)) from error
 
 
-def _modules_of(function: Callable[..., object], template: object) -> list[torch.nn.Module]:
-    """The modules that the function is, is bound to, closes over, or is given."""
-    if isinstance(function, torch.nn.Module):
-        roots: list[object] = [function]
-    elif isinstance(function, functools.partial):
-        roots = [*_modules_of(function.func, None), function.args, function.keywords]
-    else:
-        plain = inspect.unwrap(function)
-        cells = getattr(plain, "__closure__", None) or ()
-        names = getattr(getattr(plain, "__code__", None), "co_names", ())
-        scope = getattr(plain, "__globals__", {})
-        roots = [getattr(plain, "__self__", None), *(_cell(cell) for cell in cells), *(scope.get(n) for n in names)]
-        roots = [root for root in roots if isinstance(root, (torch.nn.Module, list, tuple, dict))]
-    found = dict.fromkeys(module for root in [*roots, template] for module in modules_in(root))
-    return list(found)
+def _check_argument(name: str, tensor: torch.Tensor) -> None:
+    advice = ""
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
+        kind = (
+            str(tensor.layout).removeprefix("torch.") if tensor.layout is not torch.strided else "nested or quantized"
+        )
+        advice = f"is a {kind} tensor, and only dense ones are cut over devices.\n  Pass {name}.to_dense()."
+    elif tensor.is_conj() or tensor.is_neg():
+        advice = f"is a conjugate that is not computed yet.\n  Pass {name}.resolve_conj().resolve_neg()."
+    if advice:
+        raise CaptureError(f"argument {name!r} {advice}")
+    dtype_name(tensor.dtype)
 
 
-def _cell(cell: object) -> object:
-    try:
-        return cell.cell_contents  # type: ignore[attr-defined]
-    except ValueError:  # a variable that is not bound yet
-        return None
-
-
-def _input_names(function: Callable[..., object], found: Sequence[tuple[str, torch.Tensor]]) -> tuple[str, ...]:
+def _input_names(function: Callable[..., object], paths: Sequence[str]) -> tuple[str, ...]:
     """Tensor paths with positions replaced by the parameters' names: `0.1` -> `input_ids`."""
     target = function.forward if isinstance(function, torch.nn.Module) else function
     try:
@@ -102,19 +114,49 @@ def _input_names(function: Callable[..., object], found: Sequence[tuple[str, tor
         parameters = []
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     out: list[str] = []
-    for path, _ in found:
+    for path in paths:
         where, key, *rest = path.split(".")
         if where == "0":
             key = names[int(key)] if int(key) < len(names) else f"arg{key}"
-        out.append(".".join([key, *rest]))
+        name = ".".join([key, *rest])
+        out.append(name if name not in out else f"{name}_{len(out)}")
     return tuple(out)
 
 
-def _explain(error: Exception) -> str:
-    """torch's message, shortened, with the user's line and what usually helps."""
-    text = str(error)
-    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    place = re.findall(r'File "([^"]+)", line (\d+)', text)
-    line = f"\n  at {place[-1][0]}:{place[-1][1]}" if place else ""
-    advice = "einsplit traces one path for given shapes; values of tensors cannot choose the path (use torch.where)."
-    return f"torch.export cannot trace this: {type(error).__name__}: {first[:300]}{line}\n  {advice}"
+def _literals(program: ExportedProgram) -> Iterator[str]:
+    """Constants that torch.tensor([...]) in the traced code makes, and that nobody else can change."""
+    users = {node.name: list(node.users) for node in program.graph.nodes}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.CONSTANT_TENSOR and spec.target is not None:
+            if all(str(user.target).startswith("aten.lift_fresh") for user in users[spec.arg.name]):
+                yield spec.target
+
+
+def _live_tensors(
+    program: ExportedProgram, wrapper: _Wrapper, function: Callable[..., object]
+) -> dict[str, tuple[str, torch.Tensor]]:
+    """What stands behind the program's parameters, buffers and constants: the user's own tensors where they are known."""
+    held: dict[str, torch.Tensor] = dict(wrapper.named_parameters(remove_duplicate=False))
+    held.update(wrapper.named_buffers(remove_duplicate=False))
+    outside = tensors_of(function)
+    found = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT or spec.target is None:
+            continue
+        tensor = held.get(spec.target, program.constants.get(spec.target))
+        if not isinstance(tensor, torch.Tensor):
+            raise CaptureError(f"the function reads {spec.target!r}, a {type(tensor).__name__}\n  Pass tensors only.")
+        name = _without_prefix(spec.target, len(wrapper.held))
+        found[spec.target] = next((known for known in outside.items() if _is_same(known[1], tensor)), (name, tensor))
+    return found
+
+
+def _is_same(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Whether both are the same elements of the same storage."""
+    place = [(x.dtype, x.shape, x.stride(), x.storage_offset()) for x in (left, right)]
+    return left.untyped_storage() is right.untyped_storage() and place[0] == place[1]
+
+
+def _without_prefix(target: str, num_modules: int) -> str:
+    """The user's own name of a parameter: without what the wrapper puts in front."""
+    return target.removeprefix("held.0." if num_modules == 1 else "held.")

@@ -2,7 +2,8 @@
 
 What is known while tracing stays a torch tensor and is folded; what is a formula of indices is written into its
 reader's join; everything else is a symbolic Value. An operator without a rule becomes a kernel that runs whole, or,
-where torch says it is pointwise, one whose every label may be cut.
+where torch says it is pointwise, one whose every label may be cut. What a rule returns is held against the shape and
+dtype that torch found for the operator.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 
 from einsplit.builder import Builder, Origin, variable_index
-from einsplit.capture.formulas import Formula, dtype_name, recognise
+from einsplit.capture.constants import Constants
+from einsplit.capture.formulas import Formula, dtype_name
+from einsplit.capture.sources import line_of_trace, mistake
 from einsplit.errors import CaptureError
 from einsplit.scalar import labels_of, substitute
 from einsplit.views import Value, expand
@@ -38,13 +41,12 @@ def rule(*targets: str) -> Callable[[Rule], Rule]:
 
 
 class Reader:
-    """Reads one exported graph into one Builder; `values` collects the constants it meets."""
+    """Reads one exported graph into one Builder; `constants` collects the tensors that it finds known."""
 
     def __init__(self, builder: Builder, unknown: Rule) -> None:
         self.builder = builder
-        self.values: dict[str, torch.Tensor] = {}
-        self._constants: dict[str, Value] = {}
-        self.node: FxNode | None = None
+        self.constants = Constants(builder)
+        self._node: FxNode | None = None
         self._unknown = unknown
 
     def run(self, module: GraphModule, arguments: Sequence[object]) -> object:
@@ -55,35 +57,42 @@ class Reader:
             if node.op == "placeholder":
                 known[node] = next(waiting)
             elif node.op == "get_attr":
-                known[node] = _attribute(module, str(node.target))
+                known[node] = module.get_submodule(str(node.target))
             elif node.op == "output":
-                return torch.fx.node.map_arg(node.args[0], lambda n: known[n])
+                return _resolved(node.args[0], known)
             else:
-                known[node] = self._call(module, node, known)
+                self._node = node
+                known[node] = self._call(node, _resolved(node.args, known), _resolved(node.kwargs, known))
         raise AssertionError("a graph without an output")
 
-    def _call(self, module: GraphModule, node: FxNode, known: dict[FxNode, object]) -> object:
-        self.node = node
-        args = torch.fx.node.map_arg(node.args, lambda n: known[n])
-        kwargs = torch.fx.node.map_arg(node.kwargs, lambda n: known[n])
-        if node.target is operator.getitem:
+    def _call(self, node: FxNode, args: object, kwargs: object) -> object:
+        assert isinstance(args, tuple) and isinstance(kwargs, dict)
+        name, target = str(node.target), node.target
+        if target is operator.getitem:
             return args[0][args[1]]
-        name = str(node.target)
-        if name.startswith("wrap_with_"):  # a region without gradients, or with autocast: forward, it is its body
-            body = next(arg for arg in args if isinstance(arg, GraphModule))
-            return self.run(body, args[args.index(body) + 1 :])
-        if name.startswith("aten._assert") or name.startswith("aten.sym_"):
-            return None
-        target = node.target
+        if name.startswith("wrap_with_"):  # a region without gradients, or without autocast: forward, it is its body
+            at = next(k for k, arg in enumerate(args) if isinstance(arg, GraphModule))
+            return self.run(args[at], args[at + 1 :])
+        if name.startswith(("aten._assert", "aten.sym_")) or not _has_values(node):
+            return None  # shapes are numbers here, and what is asserted of values is not computed
         if not isinstance(target, torch._ops.OpOverload):
-            raise self.error(f"the higher-order operator {name} is not understood")
+            raise self.error(f"{name} is not understood", "Write it with ordinary operators.")
         if torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(name, args):
-            raise self.error(f"{name} draws random numbers: call model.eval(), or pass the numbers in as an argument")
-        if not _symbolic(args) and not _symbolic(tuple(kwargs.values())):
-            return target(*args, **kwargs)
-        if name.split(".")[1].endswith("_") and not name.split(".")[1].endswith("__"):
-            return self._in_place(node, name, known, args, kwargs)
-        return self._apply(name, target, args, kwargs)
+            advice = "Call model.eval(), or pass the numbers in as an argument."
+            raise self.error(f"{name} draws random numbers, and a plan must not change them", advice)
+        if any(not isinstance(size, int) for meta in self.metas for size in meta.shape):
+            advice = "Keep the shape: torch.where(mask, x, 0) instead of x[mask]."
+            raise self.error(f"the shape of what {name} returns depends on the values of a tensor", advice)
+        if not _symbolic((args, *kwargs.values())):
+            return self._folded(target, args, kwargs)
+        return self._checked(name, self._apply(name, target, args, kwargs))
+
+    def _folded(self, target: torch._ops.OpOverload, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+        """The operator on tensors that are known. Those of a model without data are made where there are data."""
+        try:
+            return target(*map(_off_meta, args), **{name: _off_meta(arg) for name, arg in kwargs.items()})
+        except Exception as error:
+            raise self.error(f"{target} fails: {error}", "Call the function without einsplit first.") from error
 
     def _apply(self, name: str, target: object, args: Sequence[object], kwargs: Mapping[str, object]) -> object:
         found = RULES.get(name)
@@ -93,111 +102,100 @@ class Reader:
                 return result
         return self._unknown(self, target, *args, **kwargs)
 
-    def _in_place(
-        self,
-        node: FxNode,
-        name: str,
-        known: dict[FxNode, object],
-        args: Sequence[object],
-        kwargs: Mapping[str, object],
-    ) -> object:
-        """`relu_(x)`: x is another value from here on, which is sound while nothing else shares its storage."""
-        changed = node.args[0]
-        assert isinstance(changed, FxNode)
-        storage = _storage(changed)
-        sharing = [n for n in known if n is not changed and _storage(n) == storage and n.meta["val"] is not None]
-        if changed.op == "placeholder" or any(n.op == "placeholder" or not _same_view(n, changed) for n in sharing):
-            raise self.error(f"{name} changes a tensor that other names share: write the result to a new tensor")
-        family, _, overload = name.removeprefix("aten.").partition(".")
-        functional = getattr(torch.ops.aten, family[:-1])
-        functional = getattr(functional, overload)
-        result = self._apply(str(functional), functional, args, kwargs)
-        for shared in (changed, *sharing):
-            known[shared] = result
+    def _checked(self, name: str, result: object) -> object:
+        """The result, if it is what torch says it is."""
+        results = list(result) if isinstance(result, (list, tuple)) else [result]
+        for part, meta in zip(results, self.metas, strict=True):
+            assert isinstance(part, (Value, Formula, torch.Tensor)), (name, part)
+            want = (tuple(meta.shape), dtype_name(meta.dtype))
+            have = (tuple(part.shape), dtype_name(part.dtype) if isinstance(part, torch.Tensor) else part.dtype)
+            if have != want:
+                raise self.error(f"{name} is misread as {have} instead of {want}", "Report this, please.")
         return result
 
     # What rules ask of the reader.
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape that torch gives the result of the operator being read."""
-        return tuple(int(size) for size in self.meta().shape)
+        """The shape that torch gives the (first) result of the operator being read."""
+        return tuple(self.metas[0].shape)
 
     @property
     def dtype(self) -> str:
-        """The dtype that torch gives the result of the operator being read."""
-        return dtype_name(self.meta().dtype)
-
-    def meta(self) -> torch.Tensor:
-        assert self.node is not None
-        value = self.node.meta["val"]
-        return value if isinstance(value, torch.Tensor) else value[0]
+        """The dtype that torch gives the (first) result of the operator being read."""
+        return dtype_name(self.metas[0].dtype)
 
     @property
-    def origin(self) -> Origin:
-        """Module path and operator, and the user's own line."""
-        assert self.node is not None
-        stack = list((self.node.meta.get("nn_module_stack") or {}).values())
+    def metas(self) -> list[torch.Tensor]:
+        """Shape and dtype of every result of the operator being read, as torch found them."""
+        assert self._node is not None
+        value = self._node.meta["val"]
+        return list(value) if isinstance(value, (tuple, list)) else [value]
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the operator being read returns several tensors."""
+        assert self._node is not None
+        return isinstance(self._node.meta["val"], (tuple, list))
+
+    @property
+    def target(self) -> str:
+        """The operator being read, as `aten.add.Tensor`."""
+        assert self._node is not None
+        return str(self._node.target)
+
+    def origin(self, part: str = "") -> Origin:
+        """Module path, operator and `part` of it, and the user's own line."""
+        assert self._node is not None
+        stack = list((self._node.meta.get("nn_module_stack") or {}).values())
         path = re.sub(r"^held(\.\d+)?\.?|^L\['self'\]\.?", "", str(stack[-1][0])) if stack else ""
-        return Origin(f"{path}.{self.node.name}" if path else self.node.name, self.line)
+        return Origin(".".join(word for word in (path, self._node.name, part) if word), self.line)
 
     @property
     def line(self) -> str:
-        assert self.node is not None
-        places = re.findall(r'File "([^"]+)", line (\d+)', self.node.meta.get("stack_trace") or "")
-        return f"{places[-1][0]}:{places[-1][1]}" if places else ""
+        assert self._node is not None
+        return line_of_trace(self._node.meta.get("stack_trace") or "")
 
-    def error(self, message: str) -> CaptureError:
-        return CaptureError(f"{message}\n  at {self.origin.name} {self.line}".rstrip())
+    def error(self, message: str, advice: str) -> CaptureError:
+        """A CaptureError about the operator being read."""
+        return CaptureError(mistake(message, self.line or self.origin().name, advice))
 
     def value(self, known: object) -> Value:
         """Any tensor as a symbolic value: formulas become nodes, constants that are no formula become inputs."""
-        if isinstance(known, Value):
-            return known
-        if isinstance(known, torch.Tensor):
-            formula = recognise(known)
-            if formula is None:
-                return self._constant(known)
-            known = formula
         if isinstance(known, (bool, int, float)):
-            known = recognise(torch.tensor(known))
-        assert isinstance(known, Formula), known
-        return self._formula(known)
+            known = torch.tensor(known)
+        found = self.formula(known)
+        return found if isinstance(found, Value) else self._node_of(found)
 
     def formula(self, known: object) -> Value | Formula:
         """Like `value`, but a formula stays one, for readers that can take it into their own join."""
         if isinstance(known, torch.Tensor):
-            found = recognise(known)
-            return self._constant(known) if found is None else found
+            return self.constants.get(known, self.line)
         assert isinstance(known, (Value, Formula)), known
         return known
 
-    def _formula(self, formula: Formula) -> Value:
+    def _node_of(self, formula: Formula) -> Value:
         used = sorted(int(name) for name in labels_of(formula.expr))
         variables = {k: self.builder.variable(formula.shape[k]) for k in used}
         join = substitute(formula.expr, {}, {str(k): variable_index(v) for k, v in variables.items()})
         dims = tuple((variables[k],) if k in variables else () for k in range(len(formula.shape)))
-        return expand(self.builder.einsum([], dims, join, "sum", self.origin), formula.shape)
-
-    def _constant(self, tensor: torch.Tensor) -> Value:
-        for name, have in self.values.items():
-            if have is tensor:
-                break
-        else:
-            name = f"constant_{len(self.values)}"
-            self.values[name] = tensor.detach()
-            self._constants[name] = self.builder.input(
-                name, tuple(tensor.shape), dtype_name(tensor.dtype), role="constant", source=self.line
-            )
-        return self._constants[name]
+        return expand(self.builder.einsum([], dims, join, "sum", self.origin("indices")), formula.shape)
 
 
+def _resolved(argument: object, known: Mapping[FxNode, object]) -> object:
+    """The argument with what is known in place of nodes."""
+    if isinstance(argument, FxNode):
+        return known[argument]
+    if isinstance(argument, (tuple, list)):
+        return type(argument)([_resolved(part, known) for part in argument])
+    if isinstance(argument, Mapping):
+        return {name: _resolved(part, known) for name, part in argument.items()}
+    return argument
 
-def _attribute(module: torch.nn.Module, path: str) -> object:
-    found: object = module
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
+
+def _has_values(node: FxNode) -> bool:
+    """Whether the node computes tensors (or something that is refused), and not a check of its own."""
+    return node.meta.get("val") is not None
 
 
 def _symbolic(args: object) -> bool:
@@ -206,15 +204,11 @@ def _symbolic(args: object) -> bool:
     return isinstance(args, (Value, Formula))
 
 
+def _off_meta(argument: object) -> object:
+    is_meta = isinstance(argument, torch.device) and argument.type == "meta"
+    return torch.device("cpu") if is_meta else argument
+
+
 def _is_idle_dropout(name: str, args: Sequence[object]) -> bool:
-    return name == "aten.dropout.default" and (not args[2] or args[1] == 0.0) or name.startswith("aten.scaled_dot")
-
-
-def _storage(node: FxNode) -> object:
-    value = node.meta.get("val")
-    return value.untyped_storage()._cdata if isinstance(value, torch.Tensor) else None
-
-
-def _same_view(left: FxNode, right: FxNode) -> bool:
-    a, b = left.meta["val"], right.meta["val"]
-    return a.shape == b.shape and a.stride() == b.stride() and a.storage_offset() == b.storage_offset()
+    idle = "dropout" in name and len(args) > 2 and (args[2] is False or args[1] == 0)
+    return idle or name.startswith("aten.scaled_dot_product_attention")

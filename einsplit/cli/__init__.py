@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 a fault of einsplit itself; 2 bad input or usage; 3 a run 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
@@ -13,7 +14,7 @@ import click
 from einsplit.cli.explain import explain
 from einsplit.cli.plan import plan
 from einsplit.cli.run import run
-from einsplit.errors import EinsplitError, RunError
+from einsplit.errors import EinsplitError, RunError, did_you_mean
 
 EPILOG = "Exit codes: 0 done, 1 a fault of einsplit itself, 2 bad input or usage, 3 a run failed, 130 interrupted."
 
@@ -25,9 +26,26 @@ def _version() -> str:
         return "unknown"
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Verbs(click.Group):
+    """A group that knows what a mistyped verb was meant to be."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            verbs = self.list_commands(ctx)
+            advice = did_you_mean(args[0], verbs) or f"The verbs are {', '.join(verbs)}."
+            raise click.UsageError(f"{error.message} {advice}", ctx) from error
+
+
+@click.group(
+    cls=_Verbs, epilog=EPILOG, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(_version(), prog_name="einsplit")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Decide how to cut a tensor computation over many devices, and run it.
 
     \b
@@ -35,6 +53,8 @@ def cli() -> None:
     einsplit explain plan.json
     einsplit run model.py:example --plan plan.json --backend ray
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 cli.add_command(plan)
@@ -45,7 +65,11 @@ cli.add_command(run)
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        cli.main(prog_name="einsplit", standalone_mode=False)
+        with cli.make_context("einsplit", sys.argv[1:]) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:  # --help, --version
+        sys.exit(done.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -58,9 +82,10 @@ def main() -> None:
     except EinsplitError as error:
         _report(error)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of our output has gone, as in `einsplit explain plan.json | head`
-        sys.stderr.close()
-        sys.exit(0)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `einsplit explain plan.json | head`. What is still in the
+        # buffer must go somewhere when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: EinsplitError) -> None:

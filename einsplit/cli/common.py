@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 target_argument = click.argument("target", metavar="FILE.py:NAME")
 
 
 @contextmanager
-def progress(text: str) -> Iterator[None]:
-    """A line on the terminal while something works; nothing where standard error is no terminal."""
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """A line on the terminal while something works, and a function that changes it.
+
+    Nothing is written where standard error is no terminal.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield
+        yield lambda changed: None
         return
-    with console.status(text):
-        yield
+    with console.status(escape(text)) as status:
+        yield lambda changed: status.update(escape(changed))
 
 
 def print_json(fields: dict[str, object]) -> None:
-    json.dump(fields, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    click.echo(json.dumps(fields, indent=2))

@@ -17,7 +17,7 @@ from einsplit.solver.plan import Plan
 def explain(file: str, full: bool, as_json: bool) -> None:
     """Print a plan file: what each kind of node is cut by, what that moves and costs, and the runner-up.
 
-    The runner-up is the next best choice of that node on one mesh axis, all other nodes as they are.
+    The runner-up is the next best choice of a node on one mesh axis, all else as it is, and what it would cost more.
     """
     plan = Plan.load(file)
     if not as_json:
@@ -31,6 +31,7 @@ def explain(file: str, full: bool, as_json: bool) -> None:
             "bytes": row.bytes,
             "seconds": row.seconds,
             "runner_up": row.runner_up,
+            "runner_up_seconds": row.runner_up_seconds,
         }
         for row in plan_rows(plan, full)
     ]

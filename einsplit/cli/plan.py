@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import click
 
 from einsplit.cli.common import as_json, print_json, progress, target_argument
 from einsplit.cli.target import load_target
+from einsplit.errors import PlanError
+from einsplit.graph import Graph
 from einsplit.solver.explain import bytes_text, seconds_text
-from einsplit.solver.machine import load_machine
+from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan
 from einsplit.solver.planner import METHODS, make_plan
+
+RIVALS = ("data-parallel", "whole")
 
 
 @click.command(epilog="Example: einsplit plan model.py:example --devices 4 -o plan.json")
 @target_argument
-@click.option("--devices", type=int, help="How many devices to cut over; may be left out where the machine says.")
+@click.option("--devices", type=int, help="How many devices to cut over; a machine of its own size needs none.")
 @click.option("--machine", default="cpu", show_default=True, help="cpu, cpu-N, or a machine file (JSON).")
-@click.option("--method", type=click.Choice(list(METHODS)), default="sweep", show_default=True)
+@click.option("--method", type=click.Choice(list(METHODS)), default="sweep", show_default=True, help="How to search.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the plan to this file.")
 @as_json
 def plan(target: str, devices: int | None, machine: str, method: str, output: str | None, as_json: bool) -> None:
@@ -27,28 +33,39 @@ def plan(target: str, devices: int | None, machine: str, method: str, output: st
     NAME is a function of no arguments that returns (function or module, args) or a Graph. Nothing is run.
     """
     chosen = load_machine(machine, devices)
+    if output is not None:
+        _check_writable(output)  # now, not after the search
     start = time.perf_counter()
     with progress(f"tracing {target}"):
-        found = load_target(target)
-        captured = found.capture()
-    graph = captured.graph if captured is not None else found.graph
-    assert graph is not None
+        graph = load_target(target).traced()[0]
     traced = time.perf_counter()
-    with progress(f"planning {len(graph.nodes)} nodes over {chosen.num_devices} devices"):
-        made = make_plan(graph, chosen, method)
+    made = searched(graph, chosen, method)
     planned = time.perf_counter()
     if output is not None:
         made.save(output)
+    rivals = {method: make_plan(graph, chosen, method) for method in RIVALS}
     if as_json:
-        print_json(summary(made) | {"trace_seconds": traced - start, "plan_seconds": planned - traced})
+        print_json(
+            summary(made)
+            | {"trace_seconds": traced - start, "plan_seconds": planned - traced}
+            | {"rivals": {name: {"seconds": rival.seconds, "bytes": rival.bytes} for name, rival in rivals.items()}}
+        )
         return
     click.echo(str(made))
     click.echo(f"\ntraced in {seconds_text(traced - start)}, planned in {seconds_text(planned - traced)}")
-    for rival in ("data-parallel", "whole"):
-        other = make_plan(graph, chosen, rival)
-        click.echo(f"{rival}: {seconds_text(other.seconds)} a step, {bytes_text(other.bytes)} sent by each device")
+    for name, rival in rivals.items():
+        click.echo(f"{name}: {seconds_text(rival.seconds)} a step, {bytes_text(rival.bytes)} sent by each device")
     if output is not None:
         click.echo(f"written to {output}")
+
+
+def searched(graph: Graph, machine: Machine, method: str = "sweep") -> Plan:
+    """The plan, with a line on the terminal that tells how the search goes."""
+    what = f"planning {len(graph.nodes)} nodes over {machine.num_devices} devices"
+    with progress(what) as say:
+        return make_plan(
+            graph, machine, method, lambda best, sweeps: say(f"{what}: {seconds_text(best)} after {sweeps} sweeps")
+        )
 
 
 def summary(plan: Plan) -> dict[str, object]:
@@ -65,3 +82,12 @@ def summary(plan: Plan) -> dict[str, object]:
         "graph": plan.graph,
         "nodes": len(plan.nodes),
     }
+
+
+def _check_writable(output: str) -> None:
+    """Raises PlanError for a place where no file can be."""
+    folder = Path(os.path.realpath(output)).parent
+    if not folder.is_dir():
+        raise PlanError(f"plan file {output} cannot be written: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise PlanError(f"plan file {output} cannot be written: folder {folder} is not writable")

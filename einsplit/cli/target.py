@@ -6,6 +6,7 @@ import inspect
 import runpy
 import sys
 import traceback
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,22 +26,53 @@ class TargetError(EinsplitError, ValueError):
 
 
 ADVICE = "NAME is a function of no arguments that returns (function or module, args) or a Graph."
+MODULE = "einsplit_target"  # what FILE.py is called while it runs
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What is to be planned: a Graph, or a function with example arguments."""
 
-    graph: Graph | None
-    function: Callable[..., object] | None
-    args: tuple[object, ...]
-    kwargs: dict[str, object]
+    text: str
+    made: Graph | Callable[..., object]
+    args: tuple[object, ...] = ()
+    kwargs: Mapping[str, object] | None = None
 
-    def capture(self) -> Captured | None:
-        """The function, traced; None where the target is a Graph."""
+    def traced(self) -> tuple[Graph, Captured | None]:
+        """The Graph, and what else a trace gives; None where the target is a Graph."""
+        if isinstance(self.made, Graph):
+            return self.made, None
         from einsplit.capture import capture  # loads torch
 
-        return None if self.function is None else capture(self.function, self.args, self.kwargs)
+        captured = capture(self.made, self.args, self.kwargs or {})
+        return captured.graph, captured
+
+    def tensors(self, captured: Captured | None) -> dict[str, torch.Tensor]:
+        """Every input of the program by name."""
+        if captured is None:
+            assert isinstance(self.made, Graph)
+            return random_inputs(self.made)
+        from einsplit.capture.structure import split_structure  # loads torch
+
+        _, found = split_structure((self.args, dict(self.kwargs or {})))
+        feeds = dict(zip(captured.feeds, (tensor for _, tensor in found), strict=True))
+        return {**captured.tensors, **feeds}
+
+    def expected(self, captured: Captured | None) -> dict[str, torch.Tensor]:
+        """The outputs by name, as the original gives them; those of a Graph from its meaning in numpy."""
+        import torch  # only to run
+
+        if isinstance(self.made, Graph):
+            from einsplit.evaluate import evaluate
+
+            arrays = {name: tensor.numpy() for name, tensor in random_inputs(self.made).items()}
+            return {name: torch.as_tensor(value) for name, value in evaluate(self.made, arrays).items()}
+        from einsplit.capture.structure import split_structure
+
+        assert captured is not None
+        with torch.no_grad():
+            _, found = split_structure(self.made(*self.args, **(self.kwargs or {})))
+        return dict(zip(captured.outputs, (tensor for _, tensor in found), strict=True))
 
 
 def load_target(text: str) -> Target:
@@ -53,44 +85,71 @@ def load_target(text: str) -> Target:
         raise TargetError(f"{text!r}: there is no file {path!r}")
     sys.path.insert(0, str(file.resolve().parent))  # so that the file's own imports work
     try:
-        scope = runpy.run_path(str(file), run_name="einsplit_target")
+        scope = runpy.run_path(str(file), run_name=MODULE)
     except EinsplitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TargetError(f"{path} fails when it is run: {_place(error, path)}") from error
+    # Libraries look up where a class was defined, and the module is gone when its file has run.
+    module = types.ModuleType(MODULE)
+    vars(module).update(scope)
+    sys.modules[MODULE] = module
     if name not in scope:
         near = did_you_mean(name, [key for key, value in scope.items() if inspect.isfunction(value)])
-        raise TargetError(f"{path} has no {name!r}. {near}\n  {ADVICE}")
-    made = scope[name]
+        raise TargetError(f"{path} has no {name!r}. {near}".rstrip() + f"\n  {ADVICE}")
+    return _called(text, path, name, scope[name])
+
+
+def _called(text: str, path: str, name: str, made: object) -> Target:
+    """What NAME is, or returns."""
     if isinstance(made, Graph):
-        return Target(made, None, (), {})
-    if not callable(made):
-        raise TargetError(f"{text}: {name} is {type(made).__name__}, not a function.\n  {ADVICE}")
+        return Target(text, made)
+    if not callable(made) or isinstance(made, type):
+        raise TargetError(f"{text}: {name} is {_kind(made)}, not a function.\n  {ADVICE}")
     try:
-        return _target(text, made())
+        inspect.signature(made).bind()
+    except TypeError as error:
+        raise TargetError(f"{text}: {name} cannot be called without arguments: {error}.\n  {ADVICE}") from error
+    except ValueError:  # built in, without a signature
+        pass
+    try:
+        result = made()
     except EinsplitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TargetError(f"{text} fails when it is called: {_place(error, path)}") from error
+    return _target(text, result)
 
 
-def _target(text: str, made: object) -> Target:
-    if isinstance(made, Graph):
-        return Target(made, None, (), {})
-    if isinstance(made, tuple) and len(made) == 2 and callable(made[0]):
-        function, args = made
-        if isinstance(args, Mapping):
-            return Target(None, function, (), dict(args))
-        if isinstance(args, (tuple, list)):
-            return Target(None, function, tuple(args), {})
-        raise TargetError(f"{text}: args is {type(args).__name__}; write a tuple, as in (model, (x,))")
-    raise TargetError(f"{text} returns {type(made).__name__}.\n  {ADVICE}")
+def _target(text: str, result: object) -> Target:
+    if isinstance(result, Graph):
+        return Target(text, result)
+    if not isinstance(result, tuple) or len(result) != 2:
+        what = f"a tuple of {len(result)}" if isinstance(result, tuple) else _kind(result)
+        raise TargetError(f"{text} returns {what}.\n  {ADVICE}")
+    function, args = result
+    if not callable(function) or isinstance(function, type):
+        raise TargetError(f"{text} returns a tuple whose first is {_kind(function)}.\n  {ADVICE}")
+    if isinstance(args, Mapping):
+        return Target(text, function, (), {str(key): value for key, value in args.items()})
+    if isinstance(args, (tuple, list)):
+        return Target(text, function, tuple(args))
+    raise TargetError(f"{text}: args is {_kind(args)}; write a tuple, as in (model, (x,))")
 
 
-def _place(error: Exception, path: str) -> str:
-    """The error and the last line of the user's file that led to it."""
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _place(error: BaseException, path: str) -> str:
+    """The error, and the last line of the user's file that led to it."""
+    where = ""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
-    where = f"\n  at {path}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        where = f"\n  at {error.filename}:{error.lineno}: {(error.text or '').strip()}"
+        return f"{type(error).__name__}: {error.msg}{where}"
+    if frames:
+        where = f"\n  at {path}:{frames[-1].lineno}: {frames[-1].line}"
     return f"{type(error).__name__}: {error}{where}"
 
 
@@ -103,7 +162,7 @@ def random_inputs(graph: Graph) -> dict[str, torch.Tensor]:
     for name, at in graph.inputs.items():
         dtype = getattr(torch, graph.nodes[at].dtype)
         shape = graph.shape(at)
-        if dtype.is_floating_point:
+        if dtype.is_floating_point or dtype.is_complex:
             found[name] = torch.randn(shape, generator=generator, dtype=torch.float32).to(dtype)
         else:
             found[name] = torch.randint(0, 2, shape, generator=generator).to(dtype)

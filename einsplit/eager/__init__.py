@@ -13,6 +13,7 @@ from torch import Tensor
 from einsplit.eager.einsum import whole_einsum
 from einsplit.eager.operator import einsum_operator
 from einsplit.einsum.bound import BoundEinsum
+from einsplit.notation.spec import ELLIPSIS
 from einsplit.runtime.kernels.named import KERNELS
 from einsplit.scalar import to_text
 
@@ -24,8 +25,10 @@ def einsum_tensors(bound: BoundEinsum, operands: Sequence[Tensor]) -> Tensor:
     if not torch.compiler.is_exporting():
         return whole_einsum(bound, operands)
     join = to_text(bound.join)
-    names, sizes = list(bound.sizes), list(bound.sizes.values())
-    return einsum_operator(list(operands), bound.spec.text, join, bound.agg, names, sizes)
+    named = {label: size for label, size in bound.sizes.items() if not label.startswith(ELLIPSIS)}
+    names, sizes = list(named), list(named.values())
+    value: Tensor = einsum_operator(list(operands), bound.spec.text, join, bound.agg, names, sizes)
+    return value
 
 
 def kernel_tensors(

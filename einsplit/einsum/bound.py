@@ -78,10 +78,7 @@ def _expr(join: Join, bound: Bound) -> Expr:
     """The join as an expression; the product of all operands for None."""
     num_operands = len(bound.operands)
     if join is None:
-        product = operand(0) if num_operands else const(1)
-        for position in range(1, num_operands):
-            product = product * operand(position)
-        return product
+        return _product(0, num_operands) if num_operands else const(1)
     if isinstance(join, str):
         return parse_join(join, num_operands, bound.sizes)
     if not isinstance(join, Expr) and not callable(join):
@@ -89,6 +86,12 @@ def _expr(join: Join, bound: Bound) -> Expr:
     expr = join if isinstance(join, Expr) else trace_join(join, num_operands)
     _check_expr(expr, num_operands, bound.sizes)
     return expr
+
+
+def _product(start: int, stop: int) -> Expr:
+    """All operands from `start` on multiplied; by halves, since a tree of two hundred would be too deep otherwise."""
+    middle = (start + stop + 1) // 2
+    return operand(start) if stop - start == 1 else _product(start, middle) * _product(middle, stop)
 
 
 def _check_expr(expr: Expr, num_operands: int, sizes: Mapping[str, int]) -> None:

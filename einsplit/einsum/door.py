@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from einsplit.einsum.bound import BoundEinsum, Join, bind_einsum, flat
 from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, kind_of, tensor_dtype
@@ -12,24 +15,30 @@ from einsplit.errors import NotationError
 from einsplit.evaluate import Read, einsum_value
 from einsplit.monoid import Array
 from einsplit.notation import parse_spec
-from einsplit.scalar import Expr
 from einsplit.views import Value
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+ArrayOperand = NDArray[np.generic] | np.generic | complex | Sequence[object]
+
+
 @overload
-def einsum(spec: str, /, *operands: Value, join: Join = None, agg: str = "sum", **sizes: int) -> Value: ...
+def einsum(
+    spec: str, first: Value, /, *operands: Value, join: Join = None, agg: str = "sum", **sizes: int
+) -> Value: ...
 @overload
-def einsum(spec: str, /, *operands: Tensor, join: Join = None, agg: str = "sum", **sizes: int) -> Tensor: ...
+def einsum(
+    spec: str, first: Tensor, /, *operands: Tensor, join: Join = None, agg: str = "sum", **sizes: int
+) -> Tensor: ...
 @overload
-def einsum(spec: str, /, *operands: object, join: Join = None, agg: str = "sum", **sizes: int) -> Array: ...
+def einsum(spec: str, /, *operands: ArrayOperand, join: Join = None, agg: str = "sum", **sizes: int) -> Array: ...
 def einsum(
     spec: str,
     /,
     *operands: object,
-    join: str | Expr | Callable[..., object] | None = None,
+    join: Join = None,
     agg: str = "sum",
     **sizes: int,
 ) -> object:
@@ -56,7 +65,8 @@ def einsum(
     Raises NotationError, ShapeError or DtypeError that point at the mistake.
     """
     if not isinstance(spec, str):
-        raise NotationError(f"an einsum begins with its text, not with {type(spec).__name__}.")
+        advice = "As in einsum('i j, j k -> i k', x, y)."
+        raise NotationError(f"an einsum begins with its text, not with {type(spec).__name__}.\n  {advice}")
     read = parse_spec(spec)
     kind = kind_of(read, operands)
     if kind == "symbolic":

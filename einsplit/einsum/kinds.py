@@ -85,7 +85,7 @@ def as_tensors(spec: Spec, operands: Sequence[object]) -> tuple[Tensor, ...]:
     for position, tensor in enumerate(tensors):
         if tensor.device != tensors[0].device:
             mistake = f"operand {position} is on {tensor.device}, operand 0 on {tensors[0].device}."
-            raise at_operand(spec, position, DtypeError, mistake, f"Write operand.to({str(tensor.device)!r}).")
+            raise at_operand(spec, position, DtypeError, mistake, f"Write operand.to({str(tensors[0].device)!r}).")
         if str(tensor.layout) != "torch.strided":
             mistake = f"operand {position} is not dense but {tensor.layout}."
             raise at_operand(spec, position, DtypeError, mistake, "Write operand.to_dense().")

@@ -13,6 +13,7 @@ from itertools import product
 from math import prod
 
 import numpy as np
+from opt_einsum import contract, get_symbol
 
 from einsplit.dtypes import dtype_name, kind, numpy_dtype
 from einsplit.monoid import Array, combine, finish, identity_states, lift, reduce
@@ -22,7 +23,6 @@ Labels = tuple[str, ...]
 Block = Mapping[str, slice]  # a stretch of the indices of some labels
 
 MAX_JOINED = 1 << 22  # elements of a join that stand in memory at once
-_MAX_LETTERS = 52  # labels that numpy.einsum can tell apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +70,21 @@ def aligned(read: Read, order: Sequence[str]) -> Array:
 
 
 def _is_plain(reads: Sequence[Read], join: Expr, dtype: str) -> bool:
-    """Whether it is what numpy.einsum computes: all operands multiplied in the dtype they are summed in."""
+    """Whether it is an ordinary einsum: all operands multiplied, in the dtype they are summed in."""
     same = {dtype_name(read.array.dtype) for read in reads} == {dtype} and kind(dtype) != "bool"
-    letters = {label for read in reads for label in read.labels}
-    return same and sorted(is_product(join) or ()) == list(range(len(reads))) and len(letters) <= _MAX_LETTERS
+    return same and sorted(is_product(join) or ()) == list(range(len(reads)))
 
 
 def _contract(reads: Sequence[Read], out: Labels, sizes: Mapping[str, int]) -> Array:
-    letters: dict[str, int] = {}
+    """Pair by pair along opt_einsum's path, so that a chain of two hundred matrices is no loop over all labels."""
+    letters: dict[str, str] = {}
+    terms = []
     for read in reads:
-        for label in read.labels:
-            letters.setdefault(label, len(letters))
+        terms.append("".join(letters.setdefault(label, get_symbol(len(letters))) for label in read.labels))
     carried = tuple(label for label in out if label in letters)
-    terms = [part for read in reads for part in (read.array, [letters[label] for label in read.labels])]
-    found = np.einsum(*terms, [letters[label] for label in carried], optimize="greedy")
-    full = aligned(Read(np.asarray(found), carried), out)
+    text = f"{','.join(terms)}->{''.join(letters[label] for label in carried)}"
+    found: Array = np.asarray(contract(text, *(read.array for read in reads)))
+    full = aligned(Read(found, carried), out)
     return np.array(np.broadcast_to(full, [sizes[label] for label in out]))
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from einsplit.errors import DtypeError
 from einsplit.dtypes import kind, numpy_dtype
+from einsplit.errors import DtypeError
 from einsplit.kernels.rows import Along, Attributes, Reference, number
 from einsplit.monoid import Array, monoid
 
@@ -23,28 +24,34 @@ def _ordered(dtype: str) -> tuple[str, ...]:
     return dtype, "int64"
 
 
+def _summed(dtype: str) -> tuple[str, ...]:
+    return (monoid("sum").result_dtype(dtype),)
+
+
 ALONG: dict[str, Along] = {
     row.name: row
     for row in (
-        Along("top_k", "b s [k] -> b s [n]", _ordered, keeps=False, options={"largest": True}),
-        Along("sort", "b s [k] -> b s [k]", _ordered, keeps=True, options={"descending": False}),
-        Along("cumsum", "b s [k] -> b s [k]", lambda dtype: (monoid("sum").result_dtype(dtype),), keeps=True),
+        Along("top_k", "b s [k] -> b s [n]", 2, _ordered, keeps=False, options={"largest": True}),
+        Along("sort", "b s [k] -> b s [k]", 2, _ordered, keeps=True, options={"descending": False}),
+        Along("cumsum", "b s [k] -> b s [k]", 1, _summed, keeps=True),
     )
 }
 
 
-def _order(array: Array, dim: int, descending: bool) -> Array:
+def _order(array: Array, dim: int, descending: bool) -> NDArray[np.int64]:
     """The indices that sort the array along `dim`; equal elements keep their order in both directions."""
     if not descending:
         return np.argsort(array, axis=dim, kind="stable")
     backwards = np.flip(np.argsort(np.flip(array, dim), axis=dim, kind="stable"), dim)
-    return array.shape[dim] - 1 - backwards
+    order: NDArray[np.int64] = np.subtract(array.shape[dim] - 1, backwards)
+    return order
 
 
 def _top_k(attributes: Attributes, operands: Sequence[Array], shape: tuple[int, ...]) -> Sequence[Array]:
     """The first elements in order, as many as the result has, and their indices."""
     dim = number(attributes, "dim")
-    order = _order(operands[0], dim, bool(attributes["largest"])).take(np.arange(shape[dim]), axis=dim)
+    order = _order(operands[0], dim, bool(attributes["largest"]))
+    order = order.take(np.arange(shape[dim]), axis=dim)
     return [np.take_along_axis(operands[0], order, dim), order]
 
 

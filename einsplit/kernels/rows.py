@@ -18,7 +18,8 @@ class Along:
 
     name: str
     example: str  # its signature, for messages
-    results: Callable[[str], tuple[str, ...]]  # the dtype of every result, from the operand's
+    num_results: int
+    results: Callable[[str], tuple[str, ...]]  # the dtype of each, from the operand's
     keeps: bool  # the dimension keeps its label; else it becomes another, no longer one
     options: Mapping[str, bool] = field(default_factory=dict)  # by name, with what they are where not given
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 from einsplit.errors import NotationError, ShapeError, Span, did_you_mean, report
 from einsplit.notation.parse import word_advice
 from einsplit.notation.spec import ELLIPSIS, Dims, Spec, Term, dims_text, labels_of
+from einsplit.notation.term import normal
 
 Shape = tuple[int, ...]
 
@@ -128,7 +129,8 @@ class _Binding:
     def give(self, sizes: Mapping[str, int]) -> None:
         """Takes the sizes given by name."""
         known = labels_of((*self.spec.operands, *self.spec.outputs))
-        for label, size in sizes.items():
+        for given, size in sizes.items():
+            label = next((name for name in known if normal(name) == given), given)
             if label not in known:
                 everything = (0, len(self.spec.text))
                 advice = did_you_mean(label, known) or f"Labels here: {' '.join(known) or 'none'}."

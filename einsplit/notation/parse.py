@@ -1,13 +1,12 @@
 """Text -> Spec. Nothing here knows shapes; every error points at the place in the text."""
 
-import unicodedata
 from collections import Counter
 from itertools import chain
 
 from einsplit.errors import Span, did_you_mean
 from einsplit.monoid import MONOIDS
 from einsplit.notation.spec import ELLIPSIS, Dims, Spec, Term, labels_of
-from einsplit.notation.term import TermReader, fail, is_label
+from einsplit.notation.term import TermReader, fail, is_label, normal
 
 _ARROW = "->"
 
@@ -131,7 +130,7 @@ def _aggregations(text: str, start: int) -> tuple[tuple[str, str], ...]:
                 did_you_mean(name, MONOIDS),
                 "Known: " + " ".join(MONOIDS),
             )
-        pairs.extend((unicodedata.normalize("NFKC", label), name) for label in words[1:])
+        pairs.extend((normal(label), name) for label in words[1:])
     return tuple(pairs)
 
 

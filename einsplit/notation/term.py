@@ -13,6 +13,11 @@ def is_label(word: str) -> bool:
     return word.replace("'", "_").isidentifier() and not word.startswith("'")
 
 
+def normal(word: str) -> str:
+    """As Python normalises the keywords that give sizes."""
+    return unicodedata.normalize("NFKC", word)
+
+
 def fail(mistake: str, text: str, span: Span, *remarks: str) -> NoReturn:
     raise NotationError(report(mistake, text, span, *remarks))
 
@@ -104,11 +109,11 @@ class TermReader:
             self._add_dim(self.inside, (start, at + 1))
 
     def _add_word(self, word: str, span: Span) -> None:
-        label = unicodedata.normalize("NFKC", word)  # as Python does with the keywords that give sizes
+        label = word if self._is_symbol(word) else normal(word)
         if label == "1":
             if not self._is_open("("):
                 self._add_dim([], span)
-        elif is_label(label):
+        elif is_label(label) or self._is_symbol(label):
             if self._is_open("["):
                 self.bracketed.add(label)
             if self._is_open("("):
@@ -121,6 +126,10 @@ class TermReader:
             advice = "The arrow is written '->'." if word in "->=→" else ""
             advice = "'...' has three dots." if word in ".…" else advice
             fail(f"unexpected {word!r}.", self.text, span, advice)
+
+    def _is_symbol(self, word: str) -> bool:
+        """Whether it is a single letter, or sign, that opt_einsum's get_symbol may give: kept as it is written."""
+        return not self.words and unicodedata.category(word[0])[0] in "LSM" and word[0] > "\x7f" and word != "→"
 
     def _add_dim(self, labels: list[tuple[str, Span]], span: Span) -> None:
         self.dims.append(tuple(label for label, _ in labels))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from einsplit.monoid import monoid
+
 COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sum": torch.add,
     "prod": torch.mul,
@@ -44,4 +46,7 @@ def reduce(agg: str, tensor: Tensor, dims: list[int], dtype: torch.dtype) -> Ten
         for dim in sorted(dims, reverse=True):
             tensor = torch.prod(tensor, dim, dtype=dtype)
         return tensor
+    if not all(tensor.shape[dim] for dim in dims):  # torch has no largest one of none
+        unit = monoid(agg).identity(str(dtype).removeprefix("torch."))
+        return tensor.new_full([n for dim, n in enumerate(tensor.shape) if dim not in dims], unit, dtype=dtype)
     return (torch.amax if agg == "max" else torch.amin)(tensor, dims)

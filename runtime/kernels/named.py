@@ -23,10 +23,29 @@ def _slice(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int,
     return [operands[0].index_select(dim, index)]
 
 
+def _ordered(tensor: Tensor, dim: int, descending: bool) -> tuple[Tensor, Tensor]:
+    """Sorted along `dim`, equal elements in their own order, and the indices: stable, so the same everywhere."""
+    values, order = torch.sort(tensor, dim=dim, descending=descending, stable=True)
+    return values, order
+
+
+def _top_k(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    dim = int(str(attributes["dim"]))
+    results = _ordered(operands[0], dim, bool(attributes["largest"]))
+    return [result.narrow(dim, 0, shape[dim]) for result in results]
+
+
+def _sort(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    return _ordered(operands[0], int(str(attributes["dim"])), bool(attributes["descending"]))
+
+
 KERNELS: dict[str, Run] = {
     "reshape": lambda attributes, operands, shape: [operands[0].reshape(shape)],
     "slice": _slice,
     "cat": lambda attributes, operands, shape: [torch.cat(list(operands), int(str(attributes["dim"])))],
+    "top_k": _top_k,
+    "sort": _sort,
+    "cumsum": lambda attributes, operands, shape: [torch.cumsum(operands[0], int(str(attributes["dim"])))],
     "aten": lambda attributes, operands, shape: call_operator(attributes, operands),
 }
 

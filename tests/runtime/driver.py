@@ -74,19 +74,21 @@ def quiet() -> Seen:
         with open_session(FakeProgram(3)) as larger:
             y_of_three = larger.step(FEEDS)["y"].tolist()
         family = descendants(os.getpid())
-        addresses = sorted({address for pid in {os.getpid(), *family} for address in listening(pid)})
+        addresses = family_addresses()
         state = {name: tensor.tolist() for name, tensor in ray.state().items()}
         traffic = [one.bytes_sent for one in ray.traffic]
         modes = sorted({auth_mode(pid) for pid in ray.pids})
-    changed = sorted(
-        name for name in {*variables, *os.environ} if variables.get(name) != os.environ.get(name)
-    )
+    warnings.simplefilter("error", RuntimeWarning)
+    with open_session(FakeProgram(1)):  # a new cluster, in a process that knows Ray by now
+        addresses_again = family_addresses()
+    changed = sorted(name for name in {*variables, *os.environ} if variables.get(name) != os.environ.get(name))
     return {
         "y": y,
         "y of three": y_of_three,
         "state": state,
         "traffic": traffic,
         "addresses": addresses,
+        "addresses again": addresses_again,
         "auth": modes,
         "left": sorted(filter(running, family)),
         "changed": changed,
@@ -94,11 +96,15 @@ def quiet() -> Seen:
     }
 
 
+def family_addresses() -> list[str]:
+    """What this process and its descendants listen on."""
+    family = {os.getpid(), *descendants(os.getpid())}
+    return sorted({address for pid in family for address in listening(pid)})
+
+
 def auth_mode(pid: int) -> str:
     with open(f"/proc/{pid}/environ") as environment:
-        return dict(entry.split("=", 1) for entry in environment.read().split("\0") if entry).get(
-            "RAY_AUTH_MODE", ""
-        )
+        return dict(entry.split("=", 1) for entry in environment.read().split("\0") if entry).get("RAY_AUTH_MODE", "")
 
 
 def killed() -> Seen:
@@ -166,10 +172,7 @@ def shut_down() -> Seen:
     return seen
 
 
-CASES = {
-    case.__name__: case
-    for case in (quiet, killed, mistaken, frozen, interrupted, forgotten, guest, shut_down)
-}
+CASES = {case.__name__: case for case in (quiet, killed, mistaken, frozen, interrupted, forgotten, guest, shut_down)}
 
 if __name__ == "__main__":
     session.cut, session.assemble = fake_cut, fake_assemble

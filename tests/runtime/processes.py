@@ -11,9 +11,7 @@ LISTEN = "0A"
 
 def descendants(pid: int) -> set[int]:
     """Children of a process, their children, and so on."""
-    parents = {
-        int(entry.name): parent_and_status(int(entry.name))[0] for entry in Path("/proc").glob("[0-9]*")
-    }
+    parents = {int(entry.name): parent_and_status(int(entry.name))[0] for entry in Path("/proc").glob("[0-9]*")}
     found, last = set[int](), {pid}
     while last:
         last = {child for child, parent in parents.items() if parent in last}

@@ -5,6 +5,7 @@ Each case runs in a driver process of its own, started in a directory that is no
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def test_a_private_cluster_computes_listens_on_the_loopback_only_and_vanishes(tm
     assert seen["y"] == seen["y of three"] == [0, 2, 4, 6, 8, 10]
     assert seen["state"] == {"w": 2}
     assert seen["traffic"] == [12, 12]  # three float32 to one peer
-    assert seen["addresses"] == ["127.0.0.1"]
+    assert seen["addresses"] == seen["addresses again"] == ["127.0.0.1"]
     assert seen["auth"] == ["token"]
     assert seen["left"] == []
     assert seen["ray"] is False
@@ -95,9 +96,11 @@ def test_a_session_left_open_ends_with_its_process(tmp_path):
 def test_the_users_own_cluster_is_used_as_it_is_and_left_running(tmp_path):
     seen = drive("guest", tmp_path)
     assert seen["y"] == [0, 2, 4, 6, 8, 10]
-    assert seen["room"] == (
-        "RunError: only 2 of 3 workers started within 5 s. The program needs 3 CPUs of the Ray cluster, "
-        "one per worker; it has 2, of which 0 are free now."
+    # How many have started by then depends on how busy the machine is.
+    assert re.fullmatch(
+        r"RunError: only [012] of 3 workers started within 5 s\. The program needs 3 CPUs of the Ray cluster, "
+        r"one per worker; it has 2, of which \d are free now\.",
+        seen["room"],
     )
     assert seen["error"] == "RunError" and seen["gone"]
     assert seen["ray"] is True

@@ -78,9 +78,7 @@ def test_each_device_has_one_thread_and_the_callers_number_is_unharmed(open_sess
     torch.set_num_threads(3)
     try:
         with open_session(2) as opened:
-            torch.ones(300, 300) @ torch.ones(
-                300, 300
-            )  # torch settles a thread's number when it first computes
+            torch.ones(300, 300) @ torch.ones(300, 300)  # torch settles a thread's number when it first computes
             opened.step(FEEDS)  # the fake executor refuses to run on more than one
             assert (torch.get_num_threads(), number_of_a_new_thread()) == (3, 3)
         assert (torch.get_num_threads(), number_of_a_new_thread()) == (3, 3)

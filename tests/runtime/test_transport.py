@@ -113,9 +113,7 @@ def test_a_process_that_leaves_is_noticed_by_the_others():
 
 
 def test_processes_do_not_wait_for_ever_for_one_that_never_comes():
-    assert all(
-        "LinkError" in said and "could not join 3 devices" in said for said in in_processes(2, "wait in vain")
-    )
+    assert all("LinkError" in said and "could not join 3 devices" in said for said in in_processes(2, "wait in vain"))
 
 
 def test_processes_on_one_machine_listen_on_the_loopback_only():

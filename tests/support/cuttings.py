@@ -12,7 +12,7 @@ from einsplit.graph import Graph, Label
 from einsplit.runtime.local import LocalSession
 from einsplit.solver.lower import lower
 from einsplit.solver.machine import Machine, MeshAxis
-from einsplit.solver.problem import Problem
+from einsplit.solver.problem import Memo, Problem
 from einsplit.solver.program import Program
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 
@@ -54,14 +54,14 @@ class Cutting:
         return "\n".join([f"Cutting on {self.problem.machine.sizes}, tables {tables}", *lines])
 
 
-def random_cutting(random: Random, graph: Graph, machine: Machine) -> Cutting:
+def random_cutting(random: Random, graph: Graph, machine: Machine, memo: Memo | None = None) -> Cutting:
     """Any digit tables: axes in any order, whatever they pad; any choice at any node."""
     axes_of: dict[Label, list[int]] = {}
     for label in sorted(set(extent_classes(graph).values())):
         order = list(range(len(machine.axes)))
         random.shuffle(order)
         axes_of[label] = [axis for axis in order if random.random() < 0.8]
-    problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of))
+    problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of), memo)
     shardings = []
     for node in range(len(graph.nodes)):
         rows = [problem.choices(node, axis) for axis in range(len(machine.axes))]

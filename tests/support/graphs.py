@@ -19,6 +19,7 @@ from einsplit.settle import VariableDims
 from einsplit.views import Value, permute
 
 MAX_ELEMENTS = 1500  # of one node over all its labels: the oracle enumerates them
+SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 12)
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
@@ -33,16 +34,19 @@ class Case:
         return f"{self.graph!r}\n  feeds {self.feeds}"
 
 
-def random_case(random: Random, *, exact: bool, num_nodes: int = 4, sizes: tuple[int, ...] = ()) -> Case:
-    """A program of one to `num_nodes` nodes (kernels that readings need come on top)."""
-    return _Program(random, exact, sizes or tuple(random.choices((1, 2, 3, 4, 5, 6, 7, 8, 12), k=3))).case(num_nodes)
+def random_case(
+    random: Random, *, exact: bool, num_nodes: int = 4, sizes: tuple[int, ...] = SIZES, max_elements: int = MAX_ELEMENTS
+) -> Case:
+    """A program of one to `num_nodes` nodes (kernels that readings need come on top), over three of the sizes."""
+    return _Program(random, exact, tuple(random.choices(sizes, k=3)), max_elements).case(num_nodes)
 
 
 class _Program:
-    def __init__(self, random: Random, exact: bool, sizes: tuple[int, ...]) -> None:
+    def __init__(self, random: Random, exact: bool, sizes: tuple[int, ...], max_elements: int) -> None:
         self.random = random
         self.exact = exact
         self.sizes = sizes
+        self.max_elements = max_elements
         self.builder = Builder()
         self.feeds: dict[str, np.ndarray] = {}
         self.values: list[Value] = []
@@ -87,13 +91,13 @@ class _Program:
 
     def value(self, *kinds: str, ndim: int = 0) -> Value:
         """A value of one of the dtypes, with at least `ndim` dimensions; a new input where there is none."""
-        found = [v for v in self.values if v.dtype in kinds and v.ndim >= ndim and prod(v.shape) <= MAX_ELEMENTS]
+        found = [v for v in self.values if v.dtype in kinds and v.ndim >= ndim and prod(v.shape) <= self.max_elements]
         if found:
             return self.random.choice(found)
         return self.input(kinds[0], self.random.choices(self.sizes, k=max(ndim, self.random.randint(0, 2))))
 
     def fits(self, size: int) -> bool:
-        return prod(self.scope.values()) * size <= MAX_ELEMENTS
+        return prod(self.scope.values()) * size <= self.max_elements
 
     def fresh(self, size: int) -> int:
         variable = self.builder.variable(size)

@@ -54,4 +54,6 @@ def _repeat_heads(reader: Reader, part: Known, heads: int) -> Value:
     found = insert(reader.value(part), len(shape_of(part)) - 2)
     times = heads // shape_of(part)[-3]
     wide = expand(found, (*found.shape[:-3], times, *found.shape[-2:]))
-    return reader.builder.reshape(wide, (*found.shape[:-4], heads, *found.shape[-2:]), Origin("repeat_heads", reader.line))
+    return reader.builder.reshape(
+        wide, (*found.shape[:-4], heads, *found.shape[-2:]), Origin("repeat_heads", reader.line)
+    )

@@ -214,9 +214,7 @@ def _interleave(reader: Reader, values: Sequence[Value], dim: int) -> Value:
 
 
 @rule("aten.constant_pad_nd.default", "aten.pad.default")
-def pad(
-    reader: Reader, x: Known, widths: Sequence[int], mode: object = "constant", fill: float | None = 0
-) -> object:
+def pad(reader: Reader, x: Known, widths: Sequence[int], mode: object = "constant", fill: float | None = 0) -> object:
     """Constants around the last dimensions, as a join over a longer label's index and a concatenation."""
     filler = 0 if fill is None else fill
     if isinstance(mode, (int, float)):

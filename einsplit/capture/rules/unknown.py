@@ -19,7 +19,9 @@ def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwar
     meta = reader.node.meta["val"]
     metas = list(meta) if isinstance(meta, (tuple, list)) else [meta]
     if not all(isinstance(part, torch.Tensor) for part in metas):
-        raise reader.error(f"{target} returns {type(meta).__name__}, not tensors: its value would choose the path taken")
+        raise reader.error(
+            f"{target} returns {type(meta).__name__}, not tensors: its value would choose the path taken"
+        )
     values: list[Value] = []
     template = [_template(reader, args, values), _template(reader, dict(kwargs), values)]
     attributes: dict[str, object] = {"op": str(target), "args": template[0], "kwargs": template[1]}

@@ -1,0 +1,108 @@
+"""In-place operators: rewritten by torch where they stay inside the function, refused where they would be seen outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import GraphModule, Node
+
+from einsplit.capture.sources import line_of_trace, mistake
+from einsplit.capture.structure import objects_in, split_structure
+from einsplit.errors import CaptureError
+
+
+def without_writes(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place operators: views of what they change are recomputed, by torch."""
+    if not any(map(_wants_rewriting, _nodes(program.graph_module))):
+        return program
+    try:
+        return program.run_decompositions({})
+    except Exception as error:
+        written = next((node for node in _nodes(program.graph_module) if _is_in_place(node)), None)
+        place = _line(written) if written is not None else ""
+        if "is mutated in the forward" in str(error):
+            message = "the function writes into a tensor that it finds outside, and a forward pass keeps no state"
+            raise CaptureError(mistake(message, place, "Compute a new tensor and return it.")) from error
+        message = f"torch cannot rewrite the in-place operators: {type(error).__name__}: {error}"
+        raise CaptureError(mistake(message, place, "Use the forms that return a new tensor.")) from error
+
+
+def _nodes(module: GraphModule) -> Iterator[Node]:
+    """Every operator of the graph, those of its regions (no_grad, autocast) included."""
+    for part in module.modules():
+        if isinstance(part, GraphModule):
+            yield from (node for node in part.graph.nodes if node.op == "call_function")
+
+
+def _is_in_place(node: Node) -> bool:
+    target = node.target
+    mutable = isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+    return mutable and str(target) != "aten.detach_.default"  # which changes no element
+
+
+def _wants_rewriting(node: Node) -> bool:
+    casts = str(node.target) == "wrap_with_autocast" and node.args[2] is True
+    trains = str(node.target).startswith(("aten.batch_norm", "aten.instance_norm"))  # in place, and does not say so
+    return _is_in_place(node) or casts or trains and node.args[5] is True
+
+
+def _line(node: Node) -> str:
+    return line_of_trace(node.meta.get("stack_trace") or "")
+
+
+def refuse_writes(
+    traced: ExportedProgram, program: ExportedProgram, names: Sequence[str], own_names: Mapping[str, str]
+) -> None:
+    """Raise CaptureError where the program changes an argument, a parameter or a buffer."""
+    inputs = program.graph_signature.input_specs
+    user = [spec.arg.name for spec in inputs if spec.kind is InputKind.USER_INPUT]
+    for spec in program.graph_signature.output_specs:
+        if spec.kind is OutputKind.USER_OUTPUT or spec.target is None:
+            continue
+        if spec.kind is OutputKind.USER_INPUT_MUTATION:
+            what, own = f"its argument {names[user.index(spec.target)]!r}", spec.target
+            advice = "Write into a copy, x = x.clone(), and return it."
+        else:
+            kind = "parameter" if spec.kind is OutputKind.PARAMETER_MUTATION else "buffer"
+            what = f"the {kind} {own_names[spec.target]!r}"
+            own = next(s.arg.name for s in inputs if s.target == spec.target)
+            advice = "Batch norm does in training: call model.eval()." if kind == "buffer" else "Compute a new tensor."
+        message = f"the function writes into {what}, and a forward pass keeps no state"
+        raise CaptureError(mistake(message, _line_of_write(traced, own), advice))
+
+
+def _line_of_write(program: ExportedProgram, placeholder: str) -> str:
+    """The line that writes in place into the storage of a placeholder."""
+    nodes = list(program.graph.nodes)
+    written = next(node for node in nodes if node.name == placeholder)
+    storage = written.meta["val"].untyped_storage()
+    for node in nodes:
+        first = node.args[0] if node.op == "call_function" and node.args else None
+        value = first.meta.get("val") if isinstance(first, Node) else None
+        if _is_in_place(node) and isinstance(value, torch.Tensor) and value.untyped_storage() is storage:
+            return _line(node)
+    return ""
+
+
+def identities(tree: object) -> list[tuple[str, int]]:
+    return [(path, id(tensor)) for path, tensor in split_structure(tree)[1]]
+
+
+def refuse_changed_objects(
+    args: Sequence[object], kwargs: Mapping[str, object], before: Sequence[tuple[str, int]], result: object
+) -> None:
+    """Raise CaptureError where the function put tensors into an argument that it does not return."""
+    after = identities((args, kwargs))
+    if after == before:
+        return
+    changed = {path for path, _ in set(after) ^ set(before)}
+    returned = objects_in(result)
+    for path in sorted(changed):
+        where, key, *_ = path.split(".")
+        owner = args[int(key)] if where == "0" else next(part for name, part in kwargs.items() if str(name) == key)
+        if not any(owner is part for part in returned):
+            message = f"the function puts tensors into its argument {key!r} (a {type(owner).__name__})"
+            raise CaptureError(mistake(message, "", "Return what it computes: the caller's object stays as it is."))

@@ -1,0 +1,52 @@
+"""What a plan says of each node: its price, and the next best choice with what it would cost more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from einsplit.solver.price import Price
+from einsplit.solver.problem import Problem
+from einsplit.solver.sharding import Choice, Sharding
+
+
+def row_price(problem: Problem, shardings: Sequence[Sharding], at: int) -> Price:
+    """Of a node and of bringing its operands to it. Over all nodes these add up to the price of the plan."""
+    price = problem.node_price(at, shardings[at])
+    for edge in problem.memo.edges_of[at]:
+        if edge.reader == at:
+            price += problem.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
+    return price
+
+
+def runner_up(problem: Problem, shardings: Sequence[Sharding], at: int) -> tuple[Sharding, float] | None:
+    """The cheapest other choice of one axis at one node, all else fixed, and the seconds that it costs more."""
+    best: tuple[Sharding, float] | None = None
+    for axis in range(len(problem.machine.axes)):
+        for choice in problem.choices(at, axis):
+            other = with_choice(shardings[at], axis, choice)
+            if other == shardings[at]:
+                continue
+            more = more_seconds(problem, shardings, at, other)
+            if best is None or more < best[1]:
+                best = (other, more)
+    return best
+
+
+def more_seconds(problem: Problem, shardings: Sequence[Sharding], at: int, other: Sharding) -> float:
+    """Seconds that a plan takes more, were a node's sharding `other` and all else as it is."""
+    now = local_seconds(problem, shardings, at, shardings[at])
+    return local_seconds(problem, shardings, at, other) - now
+
+
+def local_seconds(problem: Problem, shardings: Sequence[Sharding], at: int, own: Sharding) -> float:
+    """Seconds of a node and of all its edges, were its sharding `own`."""
+    total = problem.node_price(at, own).seconds
+    for edge in problem.memo.edges_of[at]:
+        writer = own if edge.writer == at else shardings[edge.writer]
+        reader = own if edge.reader == at else shardings[edge.reader]
+        total += problem.edge_price(edge, writer, reader).seconds
+    return total
+
+
+def with_choice(sharding: Sharding, axis: int, choice: Choice) -> Sharding:
+    return (*sharding[:axis], choice, *sharding[axis + 1 :])

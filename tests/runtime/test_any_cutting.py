@@ -1,0 +1,124 @@
+"""Any cutting gives the same tensor, and moves the bytes that were predicted.
+
+Random programs under random plans, run on threads, against an oracle that enumerates every index. Plans are not chosen for
+sense: any axis cuts any label it may, in digit tables with axes in any order, of sizes that no axis divides or that have
+fewer elements than devices.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from einsplit.builder import Builder, Origin
+from einsplit.runtime import blocks
+from einsplit.runtime.kernels import einsum
+from einsplit.scalar import const, operand
+from einsplit.solver.prepare import prepare
+from einsplit.solver.problem import Problem
+from einsplit.solver.program import Program
+from einsplit.solver.sharding import make_tables
+from tests.support.cuttings import MESHES, Cutting, random_cutting, random_machine, run_local
+from tests.support.graphs import Case, random_case
+from tests.support.meaning import Meant, meaning
+
+EXACT = 2.0**50  # scales below it: every sum of addends is a whole number that a float holds
+
+
+def agree(case: Case, found: dict[str, np.ndarray], exact: bool) -> None:
+    wanted = meaning(case.graph, case.feeds)
+    assert found.keys() == wanted.keys()
+    for name, meant in wanted.items():
+        value = found[name]
+        assert (value.shape, value.dtype) == (meant.value.shape, meant.value.dtype), name
+        if exact or value.dtype != np.float64:
+            np.testing.assert_array_equal(value, meant.value, err_msg=name)
+        else:
+            assert (np.abs(value - meant.value) <= 1e-12 * meant.scale).all(), name
+
+
+def is_exact(wanted: dict[str, Meant]) -> bool:
+    return all((meant.scale < EXACT).all() for meant in wanted.values())
+
+
+def run_any(random: Random, mesh: tuple[int, ...], exact: bool, num_nodes: int = 4) -> None:
+    case = random_case(random, exact=exact, num_nodes=num_nodes)
+    cutting = random_cutting(random, prepare(case.graph), random_machine(random, mesh))
+    program = cutting.program
+    assert Program.from_bytes(program.to_bytes()) == program
+    found = run_local(program, case.feeds)
+    if not exact or is_exact(meaning(case.graph, case.feeds)):
+        agree(case, found, exact)
+
+
+@pytest.fixture(autouse=True)
+def padding_is_garbage(monkeypatch):
+    """Padding that comes in holds what ruins any result that it reaches."""
+    plain = blocks._padded
+
+    def poisoned(tensor, extents):
+        padded = plain(tensor, extents)
+        if padded is tensor:
+            return tensor
+        worst = math.nan if tensor.is_floating_point() else True if tensor.dtype == torch.bool else 99
+        whole = torch.full_like(padded, worst)
+        whole[tuple(slice(extent.size) for extent in extents)] = tensor
+        return whole
+
+    monkeypatch.setattr(blocks, "_padded", poisoned)
+
+
+programs = {"seed": st.integers(0, 2**32 - 1), "num_nodes": st.integers(1, 6)}
+many = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@given(**programs)
+@many
+def test_any_cutting_of_whole_numbers_is_exact(mesh, seed, num_nodes):
+    run_any(Random(seed), mesh, exact=True, num_nodes=num_nodes)
+
+
+@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@given(**programs)
+@many
+def test_any_cutting_of_a_smooth_program_is_right_to_rounding(mesh, seed, num_nodes):
+    run_any(Random(seed), mesh, exact=False, num_nodes=num_nodes)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_joins_in_chunks_are_joins(monkeypatch, seed):
+    """What bounds the memory of a large join, on small ones."""
+    monkeypatch.setattr(einsum, "MAX_JOINED", 4)
+    run_any(Random(seed), (2,), exact=True)
+
+
+@pytest.mark.parametrize("mesh", [(2,), (3,), (2, 2)], ids=str)
+@pytest.mark.parametrize("agg", ["sum", "max", "prod"])
+def test_every_change_of_layout_keeps_the_value(agg, mesh):
+    """All choices of a writer (partial ones too) with all choices of its reader (addends too)."""
+    builder = Builder()
+    x = builder.input("x", (5, 3, 4), "float64")
+    i, j, k = (builder.variable(n) for n in x.shape)
+    z = builder.einsum([(x, ((i,), (j,), (k,)))], ((i,), (j,)), operand(0), agg, Origin("z"))
+    i, j = (builder.variable(n) for n in z.shape)
+    w = builder.einsum([(z, ((i,), (j,)))], ((j,), (i,)), operand(0) * const(2.0), "sum", Origin("w"))
+    case = Case(builder.build({"w": w}), {"x": np.random.default_rng(0).integers(-2, 3, x.shape).astype(np.float64)})
+    graph = prepare(case.graph)
+    machine = random_machine(Random(0), mesh)
+    axes_of = {label: tuple(range(len(mesh))) for label in graph.sizes}
+    problem = Problem(graph, machine, make_tables(graph, mesh, axes_of))
+    assert [node.name for node in graph.nodes] == ["x", "z", "w", "w.out"]
+    whole = (None,) * len(mesh)
+    rows = [[problem.choices(node, axis) for axis in range(len(mesh))] for node in (1, 2)]
+    for writer in product(*rows[0]):
+        for reader in product(*rows[1]):
+            found = run_local(Cutting(problem, (whole, writer, reader, whole)).program, case.feeds)
+            agree(case, found, exact=True)

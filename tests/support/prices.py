@@ -1,0 +1,79 @@
+"""The price of a Program from its instructions alone: what stands in them, and the formulas of `einsplit.solver.price`.
+
+No sharding, table or layout is looked at, so that a step which is priced but not done, or done but not priced, shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, prod
+
+from einsplit.scalar import num_operations, parse_join
+from einsplit.solver.machine import Machine
+from einsplit.solver.program import Collective, Compute, Free, Instruction, Program
+
+ITEMSIZE = {"bool": 1, "float64": 8, "int64": 8, "float32": 4, "int32": 4}
+
+
+def program_seconds(program: Program, machine: Machine) -> float:
+    return sum(instruction_seconds(program, machine, step) for step in program.instructions)
+
+
+def program_bytes(program: Program) -> int:
+    """Bytes that each device sends."""
+    return sum(sent(program, step)[0] for step in program.instructions if isinstance(step, Collective))
+
+
+def instruction_seconds(program: Program, machine: Machine, step: Instruction) -> float:
+    nbytes = lambda number: _elements(program, number) * ITEMSIZE[program.buffers[number].dtype]  # noqa: E731
+    a_pass = lambda touched: machine.launch_seconds + touched / machine.memory_bytes_per_second  # noqa: E731
+    if isinstance(step, Free):
+        return 0.0
+    if isinstance(step, Compute):
+        touched = list(_touched(program, step, nbytes(step.outputs[0])))
+        assert step.operations == _operations(step)
+        memory = sum(touched) / machine.memory_bytes_per_second
+        return machine.launch_seconds + max(step.operations / machine.flops_per_second, memory)
+    if not isinstance(step, Collective):
+        return a_pass(2 * nbytes(step.output))  # read what is kept, write it
+    payload, rounds = sent(program, step)
+    link = machine.axes[step.axes[0]]
+    packing = 2 * (nbytes(step.source) + nbytes(step.output))
+    return a_pass(packing) + rounds * link.latency_seconds + payload / link.bytes_per_second
+
+
+def _elements(program: Program, number: int) -> int:
+    return prod(program.buffers[number].shape)
+
+
+def _touched(program: Program, step: Compute, written: int) -> Iterator[int]:
+    """Bytes of each operand and of the result; of a table or a picked row only what is taken."""
+    for number, buffer in enumerate(step.operands):
+        taken = (step.kind, number) in (("lookup", 1), ("pick", 0))
+        yield written if taken else _elements(program, buffer) * ITEMSIZE[program.buffers[buffer].dtype]
+    yield written
+
+
+def _operations(step: Compute) -> int:
+    every = prod(extent.local for extent in step.extents)
+    if step.kind in ("lookup", "pick"):
+        return prod(step.extents[label].local for label in step.writes)
+    if step.kind == "contract":
+        return 2 * every
+    if step.kind == "kernel":
+        return every
+    join = parse_join(step.join, len(step.operands), step.names)
+    return every * (num_operations(join) + (len(step.extents) > len(step.writes)))
+
+
+def sent(program: Program, step: Collective) -> tuple[int, int]:
+    """Bytes that a device sends, and rounds: every device sends to each other one of its group."""
+    group = prod(program.sizes[axis] for axis in step.axes)
+    elements = _elements(program, step.source)
+    piece = ceil(elements / group)
+    whole, pieces = (group - 1) * elements, (group - 1) * piece
+    if step.kind == "all_reduce":
+        count, rounds = (whole, 1) if whole <= 2 * pieces else (2 * pieces, 2)
+    else:
+        count, rounds = whole if step.kind == "all_gather" else pieces, 1
+    return count * ITEMSIZE[program.buffers[step.source].dtype], rounds
