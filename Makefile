@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
-DEMO := demo.py
+DEMO := -m demo
 # Test processes at a time.
 JOBS ?= 2
 # Address of an index that holds other builds of torch than pip's default one; empty: pip's default.

@@ -32,8 +32,8 @@ def measure(quick: bool) -> list[Table]:
         plans.append(plan_row(load, planned))
     model_text = f"Llama of {config.num_hidden_layers} layers, hidden {config.hidden_size}, float32, forward"
     note = (
-        f"{model_text}; median of {turns}, all of them in turns. einsplit's steps begin and end with whole tensors in the "
-        "calling process. The last column is the speed against PyTorch on one thread."
+        f"{model_text}; median of {turns}, all of them in turns. einsplit's steps begin and end with whole tensors in "
+        "the calling process. The last column is the speed against PyTorch on one thread."
     )
     times = Table("Steps", note, ("batch x bytes", "who", "step", "speed"), steps)
     columns = (

@@ -1,0 +1,50 @@
+"""einsplit decides how to cut a tensor computation over many devices, and runs it.
+
+`import einsplit` loads neither torch nor ray: the doors that need them are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from einsplit.builder import Builder
+from einsplit.einsum import einsum
+from einsplit.errors import EinsplitError
+from einsplit.evaluate import evaluate
+from einsplit.graph import Graph
+from einsplit.kernels.door import kernel
+
+if TYPE_CHECKING:
+    from einsplit.api import plan, trace
+    from einsplit.parallelized import Parallelized, parallelize
+    from einsplit.solver.machine import Machine
+    from einsplit.solver.plan import Plan
+
+__all__ = [
+    "Builder",
+    "EinsplitError",
+    "Graph",
+    "Machine",
+    "Parallelized",
+    "Plan",
+    "einsum",
+    "evaluate",
+    "kernel",
+    "parallelize",
+    "plan",
+    "trace",
+]
+
+_DOORS = {
+    "Machine": "einsplit.solver.machine",
+    "Parallelized": "einsplit.parallelized",
+    "Plan": "einsplit.solver.plan",
+    "parallelize": "einsplit.parallelized",
+    "plan": "einsplit.api",
+    "trace": "einsplit.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _DOORS:
+        return getattr(import_module(_DOORS[name]), name)
+    raise AttributeError(f"module 'einsplit' has no attribute {name!r}")

@@ -19,7 +19,7 @@ from einsplit.graph import Graph, Role
 from einsplit.monoid import monoid
 from einsplit.scalar import Expr, index, labels_of, operand, result_dtype
 from einsplit.settle import Proto, ProtoEinsum, ProtoInput, ProtoKernel, Reading, VariableDims, settle
-from einsplit.views import Factor, Value, aligned_groups, dim_extents, reshape, reshape_group
+from einsplit.views import Factor, FactorDims, Value, aligned_groups, dim_extents, reshape, reshape_group, split_factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,16 @@ class Builder:
             found.append(
                 self._add(
                     ProtoKernel(
-                        origin.name, origin.source, readings, dims, dtype, kernel, text, own, number, tuple(aggregations)
+                        origin.name,
+                        origin.source,
+                        readings,
+                        dims,
+                        dtype,
+                        kernel,
+                        text,
+                        own,
+                        number,
+                        tuple(aggregations),
                     )
                 )
             )
@@ -111,30 +120,41 @@ class Builder:
         return tuple((self.extents.new(size),) for size in shape)
 
     def reshape(self, value: Value, shape: Sequence[int], origin: Origin) -> Value:
-        """The value under another shape: a view where its factors allow it, else a kernel over the groups that do not."""
-        view = reshape(value, shape)
-        if view is not None:
-            return view
+        """The value under another shape: a view where its factors allow it, else a kernel where they do not."""
+        whole = reshape(value, shape)
+        if whole is not None:
+            return whole
         reads: list[tuple[int, ...]] = []
         dims: list[tuple[int, ...]] = []
         brackets: set[int] = set()
-        for old, new in aligned_groups(value.shape, shape):
-            sizes = [shape[k] for k in new]
-            free = 0 not in value.shape and reshape_group(self.extents, [value.dims[k] for k in old], sizes) is not None
-            if free and len(old) == len(new) == 1:
-                shared = (self.extents.new(sizes[0]),)
-                reads.append(shared)
-                dims.append(shared)
-            else:
-                old_variables = [(self.extents.new(value.shape[k]),) for k in old]
-                new_variables = [(self.extents.new(size),) for size in sizes]
-                brackets |= {variable for (variable,) in old_variables + new_variables}
-                reads.extend(old_variables)
-                dims.extend(new_variables)
+        groups = aligned_groups(value.shape, shape)
+        views = [self._group_view(value, old, [shape[k] for k in new]) for old, new in groups]
+        for (old, new), view in zip(groups, views, strict=True):
+            if view is None:
+                old_variables = list(self.variables([value.shape[k] for k in old]))
+                new_variables = list(self.variables([shape[k] for k in new]))
+                brackets |= {variable for row in old_variables + new_variables for variable in row}
+            else:  # the same finest factors in both, free to be cut
+                read = [self._sizes(value.dims[k]) for k in old]
+                shared = iter([self.extents.new(size) for row in read for size in row])
+                old_variables = [tuple(next(shared) for _ in row) for row in read]
+                again = iter([variable for row in old_variables for variable in row])
+                new_variables = [tuple(next(again) for _ in self._sizes(dim)) for dim in view]
+            reads.extend(old_variables)
+            dims.extend(new_variables)
         attributes = {"shape": [None if set(dim) - brackets else size for dim, size in zip(dims, shape, strict=True)]}
         operands = [(value, tuple(reads))]
         result = (tuple(dims), value.dtype)
-        return self.kernel("reshape", operands, [result], origin, brackets=frozenset(brackets), attributes=attributes)[0]
+        bound = frozenset(brackets)
+        return self.kernel("reshape", operands, [result], origin, brackets=bound, attributes=attributes)[0]
+
+    def _group_view(self, value: Value, old: range, sizes: list[int]) -> FactorDims | None:
+        """These dimensions of the value dealt out anew over `sizes`, if its factors allow it."""
+        return None if 0 in value.shape else reshape_group(self.extents, [value.dims[k] for k in old], sizes)
+
+    def _sizes(self, dim: Sequence[Factor]) -> list[int]:
+        """The sizes of a dimension's finest factors."""
+        return [part.size for factor in dim for part, _ in split_factor(self.extents, factor)]
 
     def build(self, outputs: Mapping[str, Value], updates: Mapping[str, Value] | None = None) -> Graph:
         """The Graph of the named outputs and, by input name, of the next values of state."""
@@ -201,9 +221,10 @@ class Builder:
         return Reading(value, dims)
 
     def _tie(self, value: Value, dims: VariableDims) -> bool:
-        """Make the label variables name the value's elements; a failed dimension leaves the others tied, which is sound."""
+        """Make the label variables name the value's elements; where one dimension fails the others stay tied."""
         rows = zip(value.dims, dims, strict=True)
-        return all([self.extents.unify(dim_extents(self.extents, dim), variables) for dim, variables in rows])
+        tied = [self.extents.unify(dim_extents(self.extents, dim), variables) for dim, variables in rows]
+        return all(tied)
 
     def _detached(self, value: Value) -> Value:
         """A copy whose dimensions are new extents: for two uses of a value that cut it in ways that do not fit."""

@@ -100,6 +100,8 @@ def expand(value: Value, shape: Sequence[int]) -> Value:
 
 def aligned_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[range, range]]:
     """Runs of old and new dimensions that hold the same elements, as short as they can be."""
+    if 0 in old or 0 in new:
+        return [(range(len(old)), range(len(new)))]  # products of sizes tell nothing apart
     groups = []
     i = j = 0
     while i < len(old) or j < len(new):

@@ -81,8 +81,8 @@ def plan_rows(plan: Plan, full: bool = False) -> list[Row]:
     for node in plan.nodes:
         cut = cut_text(plan, node.cut)
         if full or node.seconds > 0 or node.bytes:
-            kind = node.name if full else kind_of(node.name)
-            groups.setdefault((kind, node.name if full else _plain(cut)), []).append(node)
+            kind = _title(node) if full else kind_of(_title(node))
+            groups.setdefault((kind, str(len(groups)) if full else _plain(cut)), []).append(node)
     return [_row(plan, kind, nodes) for (kind, _), nodes in groups.items()]
 
 
@@ -105,6 +105,11 @@ def _more(row: Row) -> str:
     # What a plan's own seconds cannot tell apart is no difference.
     equal = abs(row.runner_up_seconds) <= 1e-9 * max(row.seconds, 1e-9)
     return "+0 s" if equal else ("" if row.runner_up_seconds < 0 else "+") + seconds_text(row.runner_up_seconds)
+
+
+def _title(node: NodePlan) -> str:
+    """The node's name; of an einsum that has none of its own, its expression."""
+    return node.does if re.fullmatch(r"einsum(_\d+)?(\..*)?", node.name) else node.name
 
 
 def kind_of(name: str) -> str:

@@ -90,8 +90,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def save(self, path: str | Path) -> None:
         """Write the plan file; the old one, if any, is replaced in one step. Raises PlanError if that fails."""
-        target = Path(os.path.realpath(path))  # a link stays one
         try:
+            target = Path(os.path.realpath(path))  # a link stays one
             if target.exists() and not target.is_file():  # a pipe, /dev/stdout
                 target.write_bytes(self.to_json())
                 return
@@ -154,10 +154,15 @@ class _Versioned(msgspec.Struct, frozen=True):
     format: int
 
 
+# Made here, not in `decode_plan`: msgspec compiles the annotations of its types when a decoder is made.
+_VERSION = msgspec.json.Decoder(_Versioned)
+_PLAN = msgspec.json.Decoder(Plan)
+
+
 def decode_plan(data: bytes, place: str = "plan") -> Plan:
     """A Plan from the bytes of a plan file."""
     try:
-        version = msgspec.json.decode(data, type=_Versioned).format
+        version = _VERSION.decode(data).format
         if version > FORMAT:
             raise PlanError(
                 f"plan file {place} has format {version}, and this einsplit reads up to {FORMAT}: "
@@ -165,7 +170,7 @@ def decode_plan(data: bytes, place: str = "plan") -> Plan:
             )
         if version < 1:
             raise PlanError(f"plan file {place} has format {version}, and formats count from 1")
-        plan = msgspec.json.decode(data, type=Plan)
+        plan = _PLAN.decode(data)
         repeated = next(_repeated_keys(json.loads(data, object_pairs_hook=_Pairs), "$"), None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlanError(f"plan file {place} is damaged: {error}\n  {PLAN_AGAIN}") from error

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from einsplit.dtypes import ITEMSIZE
 from einsplit.graph import Einsum, Graph, Label, Node, factors, node_labels
 from einsplit.scalar import to_text
@@ -30,6 +33,8 @@ from einsplit.solver.sharding import (
     output_layout,
     sum_choices,
 )
+
+Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,9 @@ class Problem:
         self._shapes = tuple(
             Shape(tuple(tables[label] for label in factors(node)), ITEMSIZE[node.dtype]) for node in graph.nodes
         )
+        number = self.memo.number
+        self._moved = tuple(number((s, agg)) for s, agg in zip(self._shapes, self.memo.aggs, strict=True))
+        self._kinds = tuple(number(self.memo.node_content(node, tables)) for node in range(len(graph.nodes)))
 
     def choices(self, node: int, axis: int) -> tuple[Choice, ...]:
         """What an axis may do at a node: whole, cut a label whose class has a digit for it, hold addends."""
@@ -62,34 +70,43 @@ class Problem:
 
     def node_price(self, node: int, sharding: Sharding) -> Price:
         """What the node itself costs a device."""
-        found = self.graph.nodes[node]
-        key = self.memo.node_key(node, sharding, self.tables)
+        key = (self._kinds[node], self.memo.places(node, sharding))
         if key not in self.memo.seconds:
+            found = self.graph.nodes[node]
             shapes = tuple(self._shapes[operand.node] for operand in found.operands)
             form_ = self.memo.forms[node]
             self.memo.seconds[key] = node_seconds(found, form_, sharding, shapes, self.tables, self.machine)
         return Price(self.memo.seconds[key])
 
-    def edge_layouts(self, edge: Edge, writer: Sharding, reader: Sharding) -> tuple[Layout, Layout]:
-        """What the writer leaves and what the reader wants."""
+    def left(self, node: int, sharding: Sharding) -> Layout:
+        """The layout in which a node leaves its value."""
+        return output_layout(self.graph.nodes[node], sharding)
+
+    def wanted(self, edge: Edge, sharding: Sharding) -> Layout:
+        """The layout in which an edge's reader wants the value."""
         node = self.graph.nodes[edge.reader]
-        want = output_layout(node, reader) if edge.number < 0 else operand_layout(node, edge.number, reader)
-        return output_layout(self.graph.nodes[edge.writer], writer), want
+        return output_layout(node, sharding) if edge.number < 0 else operand_layout(node, edge.number, sharding)
 
     def edge_price(self, edge: Edge, writer: Sharding, reader: Sharding) -> Price:
         """What moving the writer's value to the reader costs a device."""
-        left, wanted = self.edge_layouts(edge, writer, reader)
-        return self.layout_price(edge.writer, left, wanted)
+        return self.layout_price(edge.writer, self.left(edge.writer, writer), self.wanted(edge, reader))
+
+    def edge_table(self, edge: Edge, left: tuple[Layout, ...], wanted: tuple[Layout, ...]) -> Seconds:
+        """Seconds of the edge from each layout that its writer may leave to each that its reader may want."""
+        key = (self._moved[edge.writer], left, wanted)
+        if key not in self.memo.edge_tables:
+            rows = [[self.layout_price(edge.writer, a, b).seconds for b in wanted] for a in left]
+            self.memo.edge_tables[key] = np.array(rows)
+        return self.memo.edge_tables[key]
 
     def layout_price(self, writer: int, left: Layout, wanted: Layout) -> Price:
         """What changing the layout of a node's value costs a device."""
         agg = self.memo.aggs[writer]
         if left == wanted and (agg == "sum" or PARTIAL not in left):
             return Price()
-        shape = self._shapes[writer]
-        key = (shape, left, wanted, agg)
+        key = (self._moved[writer], left, wanted)
         if key not in self.memo.edge_prices:
-            self.memo.edge_prices[key] = edge_price(left, wanted, agg, shape, self.machine)
+            self.memo.edge_prices[key] = edge_price(left, wanted, agg, self._shapes[writer], self.machine)
         return self.memo.edge_prices[key]
 
     def price(self, shardings: Sequence[Sharding]) -> Price:
@@ -125,17 +142,27 @@ class Memo:
         for edge in self.edges:
             touching[edge.reader][edge] = touching[edge.writer][edge] = None
         self.edges_of = tuple(tuple(edges) for edges in touching)
-        self.seconds: dict[object, float] = {}
-        self.edge_prices: dict[object, Price] = {}
+        self.seconds: dict[tuple[int, tuple[int, ...]], float] = {}
+        self.edge_prices: dict[tuple[int, Layout, Layout], Price] = {}
+        self.edge_tables: dict[tuple[int, tuple[Layout, ...], tuple[Layout, ...]], Seconds] = {}
         self._contents = tuple(_content(graph, node) for node in graph.nodes)
         self._rows = tuple(node_labels(node) for node in graph.nodes)
+        self._place = tuple({label: k for k, label in enumerate(row)} for row in self._rows)
+        self._numbers: dict[object, int] = {}
 
-    def node_key(self, node: int, sharding: Sharding, tables: Tables) -> object:
-        """Equal for nodes that cost the same: labels are replaced by their order of appearance."""
-        row = self._rows[node]
-        choices = tuple(row.index(choice) if isinstance(choice, str) else None for choice in sharding)
-        digits: tuple[Digits, ...] = tuple(tables[label] for label in row)
-        return (self._contents[node], choices, digits)
+    def number(self, content: object) -> int:
+        """A number for equal contents: hashing a long content once for every node, not for every price."""
+        return self._numbers.setdefault(content, len(self._numbers))
+
+    def node_content(self, node: int, tables: Tables) -> object:
+        """Equal for nodes that cost the same under equal `places`."""
+        digits: tuple[Digits, ...] = tuple(tables[label] for label in self._rows[node])
+        return (self._contents[node], digits)
+
+    def places(self, node: int, sharding: Sharding) -> tuple[int, ...]:
+        """The sharding with each label as its order of appearance; -1 where no label is cut."""
+        place = self._place[node]
+        return tuple(place[choice] if isinstance(choice, str) else -1 for choice in sharding)
 
 
 def _content(graph: Graph, node: Node) -> object:

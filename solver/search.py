@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, product
 from math import prod
 
 import numpy as np
@@ -75,7 +75,11 @@ def digit_tables(graph: Graph, machine: Machine) -> list[AxesOf]:
     classes = extent_classes(graph)
     mesh = machine.sizes
     tables: list[AxesOf] = []
-    for order, max_padding in product((range(len(mesh)), range(len(mesh) - 1, -1, -1)), (MAX_PADDING, 0.0)):
+    orders = [range(len(mesh)), range(len(mesh) - 1, -1, -1)]
+    links = [(axis.size, axis.bytes_per_second, axis.latency_seconds) for axis in machine.axes]
+    if links == links[::-1]:
+        del orders[1]  # the mirror image of the first: it would find the same plans again
+    for order, max_padding in product(orders, (MAX_PADDING, 0.0)):
         axes_of: AxesOf = {}
         for label in sorted(set(classes.values())):
             chosen: list[int] = []
@@ -116,7 +120,7 @@ def _descend(
 ) -> tuple[Found, int]:
     """Sweep the groups of `order` round and round until none improves the plan."""
     idle = num_sweeps = 0
-    for group in _round(order):
+    for group in cycle(order):
         better = _solve(found, group, alike=len(group) > 1)
         num_sweeps += 1
         idle = 0 if better.seconds < found.seconds * (1 - 1e-9) else idle + 1
@@ -128,11 +132,6 @@ def _descend(
     if len(machine.axes) > 1:
         found = _try_joint(found, len(machine.axes))
     return found, num_sweeps
-
-
-def _round(order: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    while True:
-        yield from order
 
 
 def _try_joint(found: Found, num_axes: int) -> Found:
@@ -177,15 +176,10 @@ def _solve(found: Found, group: tuple[int, ...], alike: bool) -> Found:
         Table((node,), np.array([problem.node_price(node, sharding).seconds for sharding in options[node]]))
         for node in range(len(options))
     ]
+    left = [tuple(problem.left(node, sharding) for sharding in row) for node, row in enumerate(options)]
     for edge in problem.edges:
-        writers, readers = options[edge.writer], options[edge.reader]
-        prices = np.empty((len(writers), len(readers)))
-        layouts = [problem.edge_layouts(edge, writers[0], reader)[1] for reader in readers]
-        for w, writer in enumerate(writers):
-            left = problem.edge_layouts(edge, writer, readers[0])[0]
-            for r, wanted in enumerate(layouts):
-                prices[w, r] = problem.layout_price(edge.writer, left, wanted).seconds
-        tables.append(Table((edge.writer, edge.reader), prices))
+        wanted = tuple(problem.wanted(edge, sharding) for sharding in options[edge.reader])
+        tables.append(Table((edge.writer, edge.reader), problem.edge_table(edge, left[edge.writer], wanted)))
     limit = JOINT_ENTRIES if len(group) > 1 and not alike else 2**25
     optimum = minimise([len(row) for row in options], tables, limit)
     shardings = tuple(row[choice] for row, choice in zip(options, optimum.choices, strict=True))

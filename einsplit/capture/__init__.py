@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 import torch
 from torch.export.graph_signature import InputKind
@@ -43,54 +44,55 @@ def capture(function: Callable[..., object], args: Sequence[object], kwargs: Map
     """
     exported = export(function, args, kwargs)
     builder = Builder()
-    reader = Reader(builder, rules.unknown)
     arguments, tensors = _inputs(exported, builder)
+    reader = Reader(builder, rules.unknown, {*exported.input_names, *tensors})
     results = reader.run(exported.program.graph_module, arguments)
-    kinds = [spec.kind.name for spec in exported.program.graph_signature.output_specs]
-    if any(kind != "USER_OUTPUT" for kind in kinds):
-        raise CaptureError(
-            "the function changes a buffer or an argument, and a forward pass keeps no state: call model.eval()"
-        )
     assert isinstance(results, (tuple, list))
     if not results:
-        raise CaptureError("the function returns no tensor: return at least one")
-    outputs = {f"output_{k}" if len(results) > 1 else "output": reader.value(r) for k, r in enumerate(results)}
-    graph = builder.build(outputs)
+        raise CaptureError(
+            "the function returns no tensor.\n  Return at least one: einsplit computes what is returned."
+        )
+    names = [f"output_{k}" for k in range(len(results))] if len(results) > 1 else ["output"]
+    graph = builder.build({name: reader.value(result) for name, result in zip(names, results, strict=True)})
     used = graph.inputs
-    tensors.update(reader.values)
-    live = {name: tensor for name, tensor in tensors.items() if name in used}
-    return Captured(graph, live, exported.input_names, tuple(outputs), exported.result)
+    live = {name: tensor for name, tensor in {**tensors, **reader.constants.tensors}.items() if name in used}
+    return Captured(graph, live, exported.input_names, tuple(names), exported.result)
 
 
 def _inputs(exported: Exported, builder: Builder) -> tuple[list[object], dict[str, torch.Tensor]]:
     """A symbolic value for every placeholder, tied parameters once; and the tensors behind those that have one."""
-    held = dict(exported.wrapper.named_parameters(remove_duplicate=False))
-    held.update(exported.wrapper.named_buffers(remove_duplicate=False))
-    constants = exported.program.constants
     placeholders = [node for node in exported.program.graph.nodes if node.op == "placeholder"]
     names = iter(exported.input_names)
+    taken = set(exported.input_names)
     arguments: list[object] = []
     tensors: dict[str, torch.Tensor] = {}
-    known: dict[int, Value] = {}
+    known: dict[tuple[object, ...], Value] = {}
     for spec, node in zip(exported.program.graph_signature.input_specs, placeholders, strict=True):
-        meta = node.meta["val"]
         if spec.kind is InputKind.USER_INPUT:
+            meta = node.meta["val"]
             arguments.append(builder.input(next(names), tuple(meta.shape), dtype_name(meta.dtype)))
             continue
         assert spec.target is not None
-        tensor = held.get(spec.target, constants.get(spec.target))
-        if not isinstance(tensor, torch.Tensor):
-            raise CaptureError(f"the function reads {spec.target!r}, which is no tensor")
-        if spec.kind is InputKind.CONSTANT_TENSOR:
+        name, tensor = exported.tensors[spec.target]
+        if spec.target in exported.literals:
             arguments.append(tensor)
             continue
-        if id(tensor) not in known:
-            name = spec.target.removeprefix(exported.prefix)
-            labels = [f"{_short(name)}_{k}" for k in range(tensor.ndim)]
-            value = builder.input(name, tuple(tensor.shape), dtype_name(tensor.dtype), role="parameter", labels=labels)
-            known[id(tensor)], tensors[name] = value, tensor
-        arguments.append(known[id(tensor)])
+        place = _place(tensor)
+        if place not in known:
+            name = next(n for n in chain((name,), (f"{name}_{k}" for k in count(2))) if n not in taken)
+            taken.add(name)
+            labels = [_short(name) + (f"_{k}" if k else "") for k in range(tensor.ndim)]
+            shape, dtype = tuple(tensor.shape), dtype_name(tensor.dtype)
+            known[place] = builder.input(name, shape, dtype, role="parameter", labels=labels)
+            tensors[name] = tensor
+        arguments.append(known[place])
     return arguments, tensors
+
+
+def _place(tensor: torch.Tensor) -> tuple[object, ...]:
+    """Equal for tensors that are the same elements of the same storage: tied parameters are one input."""
+    strides = tuple(tensor.stride())
+    return (tensor.untyped_storage(), tensor.dtype, tuple(tensor.shape), strides, tensor.storage_offset())
 
 
 def _short(name: str) -> str:

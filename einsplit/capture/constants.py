@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from itertools import count
+
 import torch
 
 from einsplit.builder import Builder
-from einsplit.capture.formulas import Formula, dtype_name, recognise
+from einsplit.capture.formulas import Formula, dtype_name, recognise, same_elements
 from einsplit.views import Value
 
 MAX_COMPARED = 1 << 16  # elements; larger constants are one input only where they are one tensor
@@ -14,8 +17,9 @@ MAX_COMPARED = 1 << 16  # elements; larger constants are one input only where th
 class Constants:
     """The constants of one program. `tensors` holds, by input name, those that are no formula of indices."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, taken: Container[str]) -> None:
         self.tensors: dict[str, torch.Tensor] = {}
+        self._taken = taken  # names of other inputs
         self._builder = builder
         self._values: dict[str, Value] = {}
         self._known: dict[int, tuple[torch.Tensor, Formula | Value]] = {}  # keeps what it numbers
@@ -30,9 +34,10 @@ class Constants:
     def _input(self, tensor: torch.Tensor, source: str) -> Value:
         for name, have in self.tensors.items():
             small = tensor.numel() <= MAX_COMPARED and tensor.dtype == have.dtype and tensor.shape == have.shape
-            if small and torch.equal(tensor, have):
+            if small and same_elements(tensor, have):
                 return self._values[name]
-        name = f"constant_{len(self.tensors)}"
+        names = (f"constant_{k}" for k in count(len(self.tensors)))
+        name = next(name for name in names if name not in self._taken)
         self.tensors[name] = tensor.detach()
         shape, dtype = tuple(tensor.shape), dtype_name(tensor.dtype)
         self._values[name] = self._builder.input(name, shape, dtype, role="constant", source=source)

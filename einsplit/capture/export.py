@@ -2,8 +2,8 @@
 
 Everything the function reads besides its arguments (the modules it closes over) is registered, so that parameters come
 out as named inputs and not as nameless constants. The export is read before decomposition: torch's own decompositions
-lose `detach`, and fail on some models. Only a program that writes in place, or casts by itself, is rewritten by torch into one
-that does not, whatever shares storage in it.
+lose `detach`, and fail on some models. Only a program that writes in place, or casts by itself, is rewritten by torch
+into one that does not, whatever shares storage in it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.fx.traceback import preserve_node_meta
 
 from einsplit.capture.formulas import dtype_name
 from einsplit.capture.modules import modules_of, tensors_of
-from einsplit.capture.sources import line_of_error, mistake
+from einsplit.capture.sources import RecordedLines, line_of_error, mistake
 from einsplit.capture.structure import fill_structure, split_structure
 from einsplit.capture.writes import identities, refuse_changed_objects, refuse_writes, without_writes
 from einsplit.errors import CaptureError
@@ -26,7 +27,7 @@ from einsplit.errors import CaptureError
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An exported program without in-place operators, and what is needed to call it as the user's function is called."""
+    """An exported program without in-place operators, and how to call it as the user's function is called."""
 
     program: ExportedProgram
     input_names: tuple[str, ...]  # one per tensor in the arguments, in order
@@ -50,7 +51,8 @@ class _Wrapper(torch.nn.Module):
         assert isinstance(given, tuple)
         args, kwargs = given
         before = identities(given)
-        found = self.function[0](*args, **kwargs)
+        with RecordedLines():
+            found = self.function[0](*args, **kwargs)
         refuse_changed_objects(args, kwargs, before, found)
         result, parts = split_structure(found)
         self.results.append(result)
@@ -76,7 +78,8 @@ def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapp
 
 def _traced(wrapper: _Wrapper, tensors: tuple[torch.Tensor, ...]) -> ExportedProgram:
     try:
-        return torch.export.export(wrapper, tensors, strict=False)
+        with preserve_node_meta():  # keeps the recorded lines
+            return torch.export.export(wrapper, tensors, strict=False)
     except CaptureError:
         raise
     except Exception as error:
@@ -127,15 +130,16 @@ def _literals(program: ExportedProgram) -> Iterator[str]:
     """Constants that torch.tensor([...]) in the traced code makes, and that nobody else can change."""
     users = {node.name: list(node.users) for node in program.graph.nodes}
     for spec in program.graph_signature.input_specs:
-        if spec.kind is InputKind.CONSTANT_TENSOR and spec.target is not None:
-            if all(str(user.target).startswith("aten.lift_fresh") for user in users[spec.arg.name]):
-                yield spec.target
+        if spec.kind is not InputKind.CONSTANT_TENSOR or spec.target is None:
+            continue
+        if all(str(user.target).startswith("aten.lift_fresh") for user in users[spec.arg.name]):
+            yield spec.target
 
 
 def _live_tensors(
     program: ExportedProgram, wrapper: _Wrapper, function: Callable[..., object]
 ) -> dict[str, tuple[str, torch.Tensor]]:
-    """What stands behind the program's parameters, buffers and constants: the user's own tensors where they are known."""
+    """What stands behind parameters, buffers and constants: the user's own tensors where they are known."""
     held: dict[str, torch.Tensor] = dict(wrapper.named_parameters(remove_duplicate=False))
     held.update(wrapper.named_buffers(remove_duplicate=False))
     outside = tensors_of(function)

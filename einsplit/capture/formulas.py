@@ -1,15 +1,19 @@
 """Tensors known while tracing: folded by torch, and written as a formula of their indices where they are one.
 
 A causal mask is folded to a matrix of booleans; the matrix is then recognised as `index(i) >= index(j)`, so that no
-device holds, reads or cuts it. Every recognition is checked element by element; what is no formula stays a constant input.
+device holds, reads or cuts it. Every recognition is checked element by element; what is no formula stays a constant
+input.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
+from einsplit.dtypes import DTYPES
+from einsplit.errors import CaptureError
 from einsplit.scalar import Expr, call, cast, const, index
 
 
@@ -23,14 +27,18 @@ class Formula:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    """The name of a dtype. Raises CaptureError for those that no Graph has: uint16, float8 ..."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise CaptureError(f"tensors of {name} are not supported.\n  Use one of {', '.join(DTYPES)}.")
+    return name
 
 
 def varying_dims(tensor: torch.Tensor) -> list[int]:
     """The dimensions along which the tensor is not the same everywhere."""
     kept = []
     for k in range(tensor.ndim):
-        if tensor.shape[k] > 1 and not _same(tensor, tensor.narrow(k, 0, 1).expand_as(tensor)):
+        if tensor.shape[k] > 1 and not same_elements(tensor, tensor.narrow(k, 0, 1).expand_as(tensor)):
             kept.append(k)
     return kept
 
@@ -52,7 +60,7 @@ def recognise(tensor: torch.Tensor) -> Formula | None:
     return None if expr is None else Formula(tuple(tensor.shape), expr, dtype_name(tensor.dtype))
 
 
-def _same(left: torch.Tensor, right: torch.Tensor) -> bool:
+def same_elements(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Equal to the bit's meaning: NaN equals NaN, 0.0 differs from -0.0."""
     if not left.is_floating_point():
         return bool(torch.equal(left, right))
@@ -68,10 +76,10 @@ def _affine(row: torch.Tensor, dim: str) -> Expr | None:
     if row.dtype == torch.bool or row.numel() < 2:
         return None
     start, step = row[0].item(), row[1].item() - row[0].item()
-    if start != start or int(start) != start or int(step) != step:
+    if not (math.isfinite(start) and math.isfinite(step)) or int(start) != start or int(step) != step:
         return None
     steps = torch.arange(row.numel(), dtype=torch.int64, device=row.device) * int(step) + int(start)
-    if not _same(steps.to(row.dtype), row):
+    if not same_elements(steps.to(row.dtype), row):
         return None
     expr: Expr = index(dim)
     expr = expr * const(int(step)) if step != 1 else expr
@@ -86,7 +94,7 @@ def _two_values(core: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
 
 def _band_2d(core: torch.Tensor, row: str, column: str) -> Expr | None:
     """Two values that depend on column - row alone, one of them on one run of differences."""
-    if not _same(core[1:, 1:], core[:-1, :-1]):
+    if not same_elements(core[1:, 1:], core[:-1, :-1]):
         return None
     by_difference = torch.cat([core[1:, 0].flip(0), core[0]])
     return _band(core, by_difference, index(column) - index(row), 1 - core.shape[0])
@@ -99,7 +107,9 @@ def _band(core: torch.Tensor, profile: torch.Tensor, position: Expr, first: int)
     for inside, outside in (values[::-1], values):
         hits = torch.nonzero(profile == inside).flatten()
         low, high = int(hits[0]), int(hits[-1])
-        if high - low + 1 != hits.numel():
+        band = torch.full_like(profile, outside.item())
+        band[low : high + 1] = inside
+        if not same_elements(band, profile):
             continue
         tests: list[Expr] = []
         if low > 0:

@@ -66,7 +66,7 @@ def _inside(name: str, part: object) -> Iterator[tuple[str, object]]:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    """The names that a function, and those defined inside it, look up: globals, and attributes that are called alike."""
+    """The names that a function, and those defined inside it, look up: globals and attributes."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import torch
 from torch.fx import GraphModule
@@ -19,8 +19,8 @@ from torch.fx import Node as FxNode
 from einsplit.builder import Builder, Origin, variable_index
 from einsplit.capture.constants import Constants
 from einsplit.capture.formulas import Formula, dtype_name
-from einsplit.capture.sources import line_of_trace, mistake
-from einsplit.errors import CaptureError
+from einsplit.capture.sources import line_of_node, mistake
+from einsplit.errors import CaptureError, EinsplitError
 from einsplit.scalar import labels_of, substitute
 from einsplit.views import Value, expand
 
@@ -43,9 +43,9 @@ def rule(*targets: str) -> Callable[[Rule], Rule]:
 class Reader:
     """Reads one exported graph into one Builder; `constants` collects the tensors that it finds known."""
 
-    def __init__(self, builder: Builder, unknown: Rule) -> None:
+    def __init__(self, builder: Builder, unknown: Rule, taken: Container[str]) -> None:
         self.builder = builder
-        self.constants = Constants(builder)
+        self.constants = Constants(builder, taken)
         self._node: FxNode | None = None
         self._unknown = unknown
 
@@ -80,6 +80,11 @@ class Reader:
         if torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(name, args):
             advice = "Call model.eval(), or pass the numbers in as an argument."
             raise self.error(f"{name} draws random numbers, and a plan must not change them", advice)
+        if not all(isinstance(meta, torch.Tensor) for meta in self.metas):
+            advice = "Choose with torch.where, or pass the number in as an argument of its own."
+            raise self.error(
+                f"{name} makes a Python number of a tensor, and values are not known while tracing", advice
+            )
         if any(not isinstance(size, int) for meta in self.metas for size in meta.shape):
             advice = "Keep the shape: torch.where(mask, x, 0) instead of x[mask]."
             raise self.error(f"the shape of what {name} returns depends on the values of a tensor", advice)
@@ -97,7 +102,12 @@ class Reader:
     def _apply(self, name: str, target: object, args: Sequence[object], kwargs: Mapping[str, object]) -> object:
         found = RULES.get(name)
         if found is not None:
-            result = found(self, *args, **kwargs)
+            try:
+                result = found(self, *args, **kwargs)
+            except CaptureError:
+                raise
+            except EinsplitError as error:
+                raise self.error(f"{name} is misread: {error}", "Report this, please.") from error
             if result is not NotImplemented:
                 return result
         return self._unknown(self, target, *args, **kwargs)
@@ -154,7 +164,7 @@ class Reader:
     @property
     def line(self) -> str:
         assert self._node is not None
-        return line_of_trace(self._node.meta.get("stack_trace") or "")
+        return line_of_node(self._node)
 
     def error(self, message: str, advice: str) -> CaptureError:
         """A CaptureError about the operator being read."""

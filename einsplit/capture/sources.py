@@ -1,35 +1,64 @@
-"""The user's own line, in a list of calls that is mostly other people's."""
+"""The user's own line, in a stack of calls that is mostly other people's."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from types import TracebackType
+from types import FrameType
 
 import torch
+from torch.fx import Node
+from torch.fx.traceback import annotate
+from torch.overrides import TorchFunctionMode
 
 _OTHERS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent))
+_KEY = "einsplit.line"
 
 
-def line_of_trace(text: str) -> str:
-    """`file:line` of the innermost call, in a printed stack, that is neither torch's nor einsplit's."""
-    return _innermost(re.findall(r'File "([^"]+)", line (\d+)', text))
+class RecordedLines(TorchFunctionMode):
+    """Inside, every operator that torch.export records is told the user's line that called it.
+
+    torch itself records the lines of methods that are named `forward`, and no others.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        with annotate({_KEY: _line_of_frame(sys._getframe(1))}):
+            return func(*args, **(kwargs or {}))
+
+
+def line_of_node(node: Node) -> str:
+    """`file:line` of the user's call that recorded the operator; empty where it is not known."""
+    return str((node.meta.get("custom") or {}).get(_KEY, ""))
 
 
 def line_of_error(error: BaseException) -> str:
     """`file:line` of the innermost call under an exception that is neither torch's nor einsplit's."""
-    calls = []
-    trace: TracebackType | None = error.__traceback__
+    line = ""
+    trace = error.__traceback__
     while trace is not None:
-        calls.append((trace.tb_frame.f_code.co_filename, str(trace.tb_lineno)))
+        if _is_users(trace.tb_frame.f_code.co_filename):
+            line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return _innermost(calls)
+    return line
 
 
-def _innermost(calls: Iterable[tuple[str, str]]) -> str:
-    own = [f"{file}:{line}" for file, line in calls if not file.startswith(_OTHERS) and Path(file).is_file()]
-    return own[-1] if own else ""
+def _line_of_frame(frame: FrameType | None) -> str:
+    while frame is not None and not _is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+
+
+@cache
+def _is_users(file: str) -> bool:
+    return not file.startswith(_OTHERS) and Path(file).is_file()
 
 
 def mistake(text: str, place: str, advice: str) -> str:

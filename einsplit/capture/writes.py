@@ -1,4 +1,4 @@
-"""In-place operators: rewritten by torch where they stay inside the function, refused where they would be seen outside."""
+"""In-place operators: rewritten by torch where they stay inside the function, refused where they are seen outside."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
+from torch.fx.traceback import preserve_node_meta
 
-from einsplit.capture.sources import line_of_trace, mistake
+from einsplit.capture.sources import line_of_node, mistake
 from einsplit.capture.structure import objects_in, split_structure
 from einsplit.errors import CaptureError
 
@@ -19,10 +20,12 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
     if not any(map(_wants_rewriting, _nodes(program.graph_module))):
         return program
     try:
-        return program.run_decompositions({})
+        with preserve_node_meta():
+            rewritten: ExportedProgram = program.run_decompositions({})
+        return rewritten
     except Exception as error:
         written = next((node for node in _nodes(program.graph_module) if _is_in_place(node)), None)
-        place = _line(written) if written is not None else ""
+        place = line_of_node(written) if written is not None else ""
         if "is mutated in the forward" in str(error):
             message = "the function writes into a tensor that it finds outside, and a forward pass keeps no state"
             raise CaptureError(mistake(message, place, "Compute a new tensor and return it.")) from error
@@ -46,11 +49,7 @@ def _is_in_place(node: Node) -> bool:
 def _wants_rewriting(node: Node) -> bool:
     casts = str(node.target) == "wrap_with_autocast" and node.args[2] is True
     trains = str(node.target).startswith(("aten.batch_norm", "aten.instance_norm"))  # in place, and does not say so
-    return _is_in_place(node) or casts or trains and node.args[5] is True
-
-
-def _line(node: Node) -> str:
-    return line_of_trace(node.meta.get("stack_trace") or "")
+    return _is_in_place(node) or casts or (trains and node.args[5] is True)
 
 
 def refuse_writes(
@@ -83,7 +82,7 @@ def _line_of_write(program: ExportedProgram, placeholder: str) -> str:
         first = node.args[0] if node.op == "call_function" and node.args else None
         value = first.meta.get("val") if isinstance(first, Node) else None
         if _is_in_place(node) and isinstance(value, torch.Tensor) and value.untyped_storage() is storage:
-            return _line(node)
+            return line_of_node(node)
     return ""
 
 

@@ -32,6 +32,8 @@ def plan(target: str, devices: int | None, machine: str, method: str, output: st
 
     NAME is a function of no arguments that returns (function or module, args) or a Graph. Nothing is run.
     """
+    if devices is None and machine == "cpu":
+        raise click.UsageError("say over how many devices to cut, such as --devices 2, or name a --machine")
     chosen = load_machine(machine, devices)
     if output is not None:
         _check_writable(output)  # now, not after the search

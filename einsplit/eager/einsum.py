@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from string import ascii_letters
 
+import torch
 from opt_einsum import contract, get_symbol
 from torch import Tensor
 
@@ -32,14 +34,17 @@ def _is_contraction(bound: BoundEinsum, operand: Tensor) -> bool:
 
 
 def _contracted(bound: BoundEinsum, factors: Sequence[Tensor]) -> Tensor:
-    """Pair by pair along opt_einsum's path."""
+    """Pair by pair along opt_einsum's path; what torch can take at once, at once."""
     letter = {label: get_symbol(k) for k, label in enumerate(bound.sizes)}
     terms = ["".join(letter[label] for label in flat(dims)) for dims in bound.operands]
     out = flat(bound.out)
     carried = {label for dims in bound.operands for label in flat(dims)}
     text = f"{','.join(terms)}->{''.join(letter[label] for label in out if label in carried)}"
-    found = contract(text, *factors, backend="torch")
-    assert isinstance(found, Tensor)
+    if len(factors) > 2 or len(letter) > len(ascii_letters):
+        found = contract(text, *factors, backend="torch")
+        assert isinstance(found, Tensor)
+    else:
+        found = torch.einsum(text, *factors)
     kept = iter(found.shape)
     aligned = found.reshape([next(kept) if label in carried else 1 for label in out])
     return aligned.expand(bound.factor_shape(bound.out))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -14,7 +15,8 @@ from einsplit.einsum.symbolic import symbolic_einsum
 from einsplit.errors import NotationError
 from einsplit.evaluate import Read, einsum_value
 from einsplit.monoid import Array
-from einsplit.notation import parse_spec
+from einsplit.notation import Spec, parse_spec
+from einsplit.scalar import Expr
 from einsplit.views import Value
 
 if TYPE_CHECKING:
@@ -64,25 +66,59 @@ def einsum(
 
     Raises NotationError, ShapeError or DtypeError that point at the mistake.
     """
-    if not isinstance(spec, str):
-        advice = "As in einsum('i j, j k -> i k', x, y)."
-        raise NotationError(f"an einsum begins with its text, not with {type(spec).__name__}.\n  {advice}")
-    read = parse_spec(spec)
+    read = _read(spec)
     kind = kind_of(read, operands)
     if kind == "symbolic":
         values = as_values(read, operands)
-        shapes, dtypes = [value.shape for value in values], [value.dtype for value in values]
-        return symbolic_einsum(bind_einsum(read, shapes, dtypes, join, agg, sizes), values)
+        bound = _bound(spec, [v.shape for v in values], [v.dtype for v in values], join, agg, sizes)
+        return symbolic_einsum(bound, values)
     if kind == "torch":
         # The one way from the core to a door, taken only by who has loaded torch: `import einsplit` stays light.
         from einsplit.eager import einsum_tensors
 
         tensors = as_tensors(read, operands)
-        shapes, dtypes = [tuple(tensor.shape) for tensor in tensors], [tensor_dtype(tensor) for tensor in tensors]
-        return einsum_tensors(bind_einsum(read, shapes, dtypes, join, agg, sizes), tensors)
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        return einsum_tensors(_bound(spec, shapes, [tensor_dtype(x) for x in tensors], join, agg, sizes), tensors)
     arrays = as_arrays(read, operands)
-    shapes, dtypes = [array.shape for array in arrays], [array.dtype.name for array in arrays]
-    return _einsum_arrays(bind_einsum(read, shapes, dtypes, join, agg, sizes), arrays)
+    bound = _bound(spec, [a.shape for a in arrays], [a.dtype.name for a in arrays], join, agg, sizes)
+    return _einsum_arrays(bound, arrays)
+
+
+def _read(spec: object) -> Spec:
+    if not isinstance(spec, str):
+        advice = "As in einsum('i j, j k -> i k', x, y)."
+        raise NotationError(f"an einsum begins with its text, not with {type(spec).__name__}.\n  {advice}")
+    return _parsed(spec)
+
+
+_parsed = lru_cache(maxsize=512)(parse_spec)
+
+
+def _bound(
+    spec: str,
+    shapes: Sequence[tuple[int, ...]],
+    dtypes: Sequence[str],
+    join: Join,
+    agg: str,
+    sizes: Mapping[str, int],
+) -> BoundEinsum:
+    """The einsum bound to its operands; remembered, since a model asks for the same few in every step."""
+    plain = isinstance(agg, str) and all(type(size) is int for size in sizes.values())
+    if plain and (join is None or isinstance(join, (str, Expr))):
+        return _remembered(spec, tuple(shapes), tuple(dtypes), join, agg, tuple(sizes.items()))
+    return bind_einsum(_parsed(spec), shapes, dtypes, join, agg, sizes)
+
+
+@lru_cache(maxsize=512)
+def _remembered(
+    spec: str,
+    shapes: tuple[tuple[int, ...], ...],
+    dtypes: tuple[str, ...],
+    join: str | Expr | None,
+    agg: str,
+    sizes: tuple[tuple[str, int], ...],
+) -> BoundEinsum:
+    return bind_einsum(_parsed(spec), shapes, dtypes, join, agg, dict(sizes))
 
 
 def _einsum_arrays(bound: BoundEinsum, arrays: Sequence[Array]) -> Array:

@@ -18,8 +18,9 @@ from einsplit.monoid import Array
 def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> list[Tensor]:
     """The results of `attributes['op']` on its recorded arguments."""
     args = _filled(attributes["args"], operands)
-    kwargs = _filled(attributes["kwargs"], operands)
-    assert isinstance(args, list) and isinstance(kwargs, dict)
+    given = attributes["kwargs"]
+    assert isinstance(args, list) and isinstance(given, dict)
+    kwargs = {name: _filled(part, operands) for name, part in given.items() if part != {"drop": True}}
     result = _operator(str(attributes["op"]))(*args, **kwargs)
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
@@ -44,8 +45,10 @@ def _filled(argument: object, operands: Sequence[Tensor]) -> object:
         return getattr(torch, argument["dtype"])
     if "float" in argument:
         return float(argument["float"])
-    parts = {key: _filled(part, operands) for key, part in argument.items() if part != {"drop": True}}
-    return None if "drop" in argument else parts
+    if "complex" in argument:
+        return complex(*map(float, argument["complex"]))
+    assert argument == {"drop": True}, argument  # a device or a layout: those of the machine that runs it
+    return None
 
 
 def reference(attributes: Mapping[str, object], operands: Sequence[Array], shape: tuple[int, ...]) -> list[Array]:

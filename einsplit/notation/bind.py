@@ -52,11 +52,7 @@ def bind(spec: Spec, shapes: Sequence[Shape], sizes: Mapping[str, int]) -> Bound
         outputs,
         {label: binding.sizes[label] for label in order},
         frozenset(label for name in spec.brackets for label in (hidden if name == ELLIPSIS else (name,))),
-        tuple(
-            (label, agg)
-            for name, agg in spec.aggregations
-            for label in (hidden if name == ELLIPSIS else (name,))
-        ),
+        tuple((label, agg) for name, agg in spec.aggregations for label in (hidden if name == ELLIPSIS else (name,))),
     )
 
 
@@ -102,12 +98,8 @@ class _Binding:
             last = self.terms[-1].span if self.terms else (0, 0)
             names, given = len(self.terms), len(self.shapes)
             plural = "" if names == 1 else "s"
-            mistake = (
-                f"the text has {names} operand{plural}, {given} {'was' if given == 1 else 'were'} given."
-            )
-            self.fail(
-                mistake, (self.terms[0].span[0] if self.terms else 0, last[1]), "Commas part the operands."
-            )
+            mistake = f"the text has {names} operand{plural}, {given} {'was' if given == 1 else 'were'} given."
+            self.fail(mistake, (self.terms[0].span[0] if self.terms else 0, last[1]), "Commas part the operands.")
 
     def expand_operands(self) -> tuple[tuple[Dims, ...], int]:
         """The operands' dims with `...` spelled out, and the most dimensions that it stands for."""
@@ -141,9 +133,7 @@ class _Binding:
             except TypeError:
                 self.sizes[label] = -1
             if self.sizes[label] < 0:
-                self.fail(
-                    f"the size of {label!r} is {size!r}.", self.span_of(label), "Sizes are integers from 0."
-                )
+                self.fail(f"the size of {label!r} is {size!r}.", self.span_of(label), "Sizes are integers from 0.")
             self.origins[label] = "as given"
 
     def span_of(self, label: str) -> Span:
@@ -206,16 +196,12 @@ class _Binding:
         if len(unknown) > 1 or known == 0:
             return False
         if size % known:
-            self.fail(
-                f"{text} = {size} in operand {position} is no multiple of {known}.", span, self._list(dim)
-            )
+            self.fail(f"{text} = {size} in operand {position} is no multiple of {known}.", span, self._list(dim))
         self._settle(unknown[0], size // known, position, span)
         return True
 
     def _list(self, dim: tuple[str, ...]) -> str:
-        sizes = (
-            f"{label} = {self.sizes[label]} {self.origins[label]}" for label in dim if label in self.sizes
-        )
+        sizes = (f"{label} = {self.sizes[label]} {self.origins[label]}" for label in dim if label in self.sizes)
         return f"{', '.join(sizes)}." if dim else "A dimension written 1 or () has size 1."
 
     def _dim_span(self, position: int, at: int) -> Span:
@@ -237,9 +223,7 @@ class _Binding:
             if label not in self.sizes:
                 spare = [name for name in read if name not in written]
                 ends = [name for name in spare if sum(name in labels_of((term,)) for term in self.terms) == 1]
-                advice = did_you_mean(label, spare) or (
-                    f"Did you mean {ends[0]!r}?" if len(ends) == 1 else ""
-                )
+                advice = did_you_mean(label, spare) or (f"Did you mean {ends[0]!r}?" if len(ends) == 1 else "")
                 remark = f"{_shown(self.shapes)} {advice}".rstrip()
                 remark += f" To broadcast along a new label, give its size: {label}=..."
                 mistake = f"label {label!r} stands in the output but in no operand."

@@ -45,9 +45,7 @@ class TermReader:
         if self.opened:
             first = self.opened[0]
             fail(f"{self.text[first]!r} is never closed.", self.text, (first, first + 1))
-        return Term(
-            tuple(self.dims), self.ellipsis, self.span, tuple(self.dim_spans), tuple(self.label_spans)
-        )
+        return Term(tuple(self.dims), self.ellipsis, self.span, tuple(self.dim_spans), tuple(self.label_spans))
 
     def _step(self, at: int, stop: int) -> int:
         """Reads what stands at `at`; returns the position behind it."""

@@ -40,4 +40,10 @@ def without_gradients(sources: Iterable[torch.Tensor], results: dict[str, torch.
     anchor = next((tensor for tensor in sources if tensor.requires_grad), None)
     if anchor is None or not torch.is_grad_enabled() or not results:
         return results
-    return dict(zip(results, _tied(anchor, lambda: tuple(results.values())), strict=True))
+    return dict(zip(results, _tied(anchor, lambda: tuple(map(_own, results.values()))), strict=True))
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """The same storage, not as a view: what a Function gives out as views may not be written to in place."""
+    own = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return own.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())

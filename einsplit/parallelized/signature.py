@@ -1,7 +1,7 @@
 """Call -> Signature: two calls with equal signatures are one traced program; anything else is traced anew.
 
-What a signature cannot see is fixed when a call is first traced: numbers and tensors that a function takes from its
-surroundings, and attributes of a module that are not parameters, buffers or the training flag.
+What a signature cannot see is fixed when a call is first traced: numbers that a function takes from its surroundings,
+and attributes of a module that are not parameters, buffers or the training flag.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numbers
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 
 import numpy as np
 import torch
 
-from einsplit.capture.export import _modules_of as modules_of
+from einsplit.capture.modules import modules_of, tensors_of
 from einsplit.capture.structure import split_structure
 
 
@@ -28,7 +28,6 @@ class Signature:
     call: Hashable
     parameters: Hashable  # which tensors stand in the modules; a call whose parameters are replaced is traced anew
     tensors: tuple[torch.Tensor, ...]  # of the arguments, in order
-    paths: tuple[str, ...]  # their places in the arguments
     held: tuple[object, ...]  # what keys name by identity: kept alive, so that no other object takes its place
 
 
@@ -45,6 +44,7 @@ def call_signature(function: Callable[..., object], args: Sequence[object], kwar
         for own in (module.named_parameters(recurse=False), module.named_buffers(recurse=False))
         for name, tensor in own
     ]
+    parameters += [(name, id(tensor), *_kind(tensor)) for name, tensor in tensors_of(function).items()]
     call = (
         _key((tuple(args), dict(kwargs)), held, set()),
         tuple(path for path, _ in found),
@@ -52,8 +52,7 @@ def call_signature(function: Callable[..., object], args: Sequence[object], kwar
         torch.get_default_dtype(),
         torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"),
     )
-    paths, tensors = zip(*found, strict=True) if found else ((), ())
-    return Signature(call, tuple(parameters), tensors, paths, tuple(held))
+    return Signature(call, tuple(parameters), tuple(tensor for _, tensor in found), tuple(held))
 
 
 def _kind(tensor: torch.Tensor) -> tuple[Hashable, ...]:
@@ -88,6 +87,8 @@ def _key(tree: object, held: list[object], inside: set[int]) -> Hashable:
         return (type(tree), inner(tree.func), inner(tree.args), inner(tree.keywords))
     if is_dataclass(tree) and not isinstance(tree, type):
         return (type(tree), *((field.name, inner(getattr(tree, field.name))) for field in fields(tree)))
+    if isinstance(tree, MethodType):
+        return (type(tree), inner(tree.__self__), inner(tree.__func__))
     if hasattr(tree, "__dict__") and not isinstance(tree, (torch.nn.Module, FunctionType, ModuleType)):
         return (type(tree), *((name, inner(part)) for name, part in vars(tree).items()))
     held.append(tree)

@@ -184,7 +184,7 @@ class Parallelized(Generic[P, R]):
         try:
             real = realise(plan, graph)
         except PlanError as error:
-            tensors = zip(signature.paths, signature.tensors, strict=True)
-            shapes = [f"{path or 'argument'} {t.dtype} {list(t.shape)}".replace("torch.", "") for path, t in tensors]
+            tensors = zip(captured.feeds, signature.tensors, strict=True)
+            shapes = [f"{name} {tensor.dtype} {list(tensor.shape)}".replace("torch.", "") for name, tensor in tensors]
             raise PlanError(f"{error}\n  This call has {', '.join(shapes) or 'no tensors'}.") from error
         return plan, lower(real.graph, plan.machine, real.tables, real.shardings, graph.hash)

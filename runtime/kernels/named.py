@@ -56,8 +56,7 @@ def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
     whole = set(node.whole)
     size = lambda label: node.extents[label].size if label in whole else call.local(label)  # noqa: E731
     read = [
-        _presented(x, labels, dims, size)
-        for x, labels, dims in zip(operands, node.reads, node.presents, strict=True)
+        _presented(x, labels, dims, size) for x, labels, dims in zip(operands, node.reads, node.presents, strict=True)
     ]
     (dims,) = node.results
     shape = tuple(prod(size(label) for label in dim) for dim in dims)

@@ -72,9 +72,9 @@ def test_what_is_saved_is_loaded_byte_for_byte(path):
 
 def test_a_file_has_one_node_a_line_and_each_line_begins_with_its_name(path):
     lines = path.read_text().splitlines()
-    for row in PLAN.nodes:
-        assert sum(line.startswith(f'    {{"name":{json.dumps(row.name)},"does":') for line in lines) == 1
     assert len(lines) == len(PLAN.nodes) + len(Plan.__struct_fields__) + 3
+    for row, line in zip(PLAN.nodes, lines[-2 - len(PLAN.nodes) :], strict=False):
+        assert line.startswith(f'    {{"name":{json.dumps(row.name)},"does":')
 
 
 def test_addends_come_back_as_addends():
@@ -120,11 +120,26 @@ def test_a_plan_for_another_graph_says_so():
 REFUSED = [
     # the graph and the plan do not fit
     ("nodes left out", ["nodes", 3], ..., "$.nodes: "),
-    ("unknown label", ["nodes", 1, "cut", 0], "nobody", "$.nodes[1].cut[0] (w1): axis 'axis0' cannot be nobody; it can"),
-    ("label of another node", ["nodes", 1, "cut", 0], "b", "$.nodes[1].cut[0] (w1): axis 'axis0' cannot be b; it can be"),
-    ("addends of an input", ["nodes", 1, "cut", 0], {"sum": [0]}, "$.nodes[1].cut[0] (w1): axis 'axis0' cannot be sum(x0)"),
+    (
+        "unknown label",
+        ["nodes", 2, "cut", 0],
+        "nobody",
+        "$.nodes[2].cut[0] (w1): axis 'axis0' cannot be nobody; it can",
+    ),
+    (
+        "label of another node",
+        ["nodes", 2, "cut", 0],
+        "b",
+        "$.nodes[2].cut[0] (w1): axis 'axis0' cannot be b; it can be",
+    ),
+    (
+        "addends of an input",
+        ["nodes", 2, "cut", 0],
+        {"sum": [0]},
+        "$.nodes[2].cut[0] (w1): axis 'axis0' cannot be sum(x0)",
+    ),
     ("unknown class", ["digits", "nobody"], [0], "$.digits: 'nobody' is no extent class of the graph"),
-    ("another node", ["nodes", 1, "does"], "parameter q r", "$.nodes[1] (w1): the plan says 'parameter q r'"),
+    ("another node", ["nodes", 2, "does"], "parameter q r", "$.nodes[2] (w1): the plan says 'parameter q r'"),
     # wrong by itself
     ("axis out of range", ["digits", "b"], [2], "$.digits['b']: [2] are not different axes of a machine that has 2"),
     ("negative axis", ["digits", "b"], [-1], "$.digits['b']: [-1] are not different axes"),
@@ -151,7 +166,12 @@ REFUSED = [
     ("machine with one axis of 1", ["machine", "axes", 0, "size"], 1, "size is 1, and an axis has at least 2"),
     ("machine too large", ["machine", "axes", 0, "size"], 10**9, "at most 65,536"),
     # versions
-    ("newer format", ["format"], FORMAT + 1, f"has format {FORMAT + 1}, and this einsplit reads up to {FORMAT}: use the"),
+    (
+        "newer format",
+        ["format"],
+        FORMAT + 1,
+        f"has format {FORMAT + 1}, and this einsplit reads up to {FORMAT}: use the",
+    ),
     ("format 0", ["format"], 0, "has format 0, and formats count from 1"),
     ("negative format", ["format"], -7, "has format -7, and formats count from 1"),
     ("format as text", ["format"], "1", "`$.format`"),
@@ -209,7 +229,9 @@ def test_what_cannot_be_read_is_a_plan_error(tmp_path, monkeypatch):
         return str(caught.value)
 
     assert told(tmp_path) == f"plan file {tmp_path} cannot be read: Is a directory"
-    assert told(tmp_path / "none.json") == f"plan file {tmp_path / 'none.json'} cannot be read: No such file or directory"
+    assert (
+        told(tmp_path / "none.json") == f"plan file {tmp_path / 'none.json'} cannot be read: No such file or directory"
+    )
     assert told("a\0b").endswith("cannot be read: embedded null byte")
     monkeypatch.setattr(plan_file, "MAX_FILE_BYTES", 1000)
     (tmp_path / "large.json").write_bytes(DATA)

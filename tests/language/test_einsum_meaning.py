@@ -5,22 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import einsplit.evaluate.join as join_room
 from einsplit.builder import Builder
 from einsplit.einsum import einsum
 from einsplit.evaluate import evaluate
+from einsplit.evaluate import join as join_room
 from einsplit.scalar.trace import exp, index, where
-from tests.language.einsums import Case, cases, expected
-
-
-def agrees(case: Case, found: np.ndarray) -> None:
-    """Integers and truth values equal those of the loop; floats are within rounding of what was added up."""
-    wanted = expected(case)
-    assert (found.dtype, found.shape) == (wanted.dtype, wanted.value.shape)
-    if wanted.dtype == "float64":
-        assert np.all(np.abs(found - wanted.value) <= 1e-12 * wanted.scale)
-    else:
-        np.testing.assert_array_equal(found, wanted.value)
+from tests.language.einsums import Case, cases
+from tests.language.loop import agrees, expected
 
 
 def called(case: Case) -> np.ndarray:
@@ -83,9 +74,7 @@ def test_symbolic_values_make_a_node_of_the_same_meaning(case: Case) -> None:
     st.none() | st.permutations("abcd"),
     st.integers(0, 4),
 )
-def test_ordinary_einsums_are_numpys(
-    terms: list[str], dots: list[bool], order: list[str] | None, most: int
-) -> None:
+def test_ordinary_einsums_are_numpys(terms: list[str], dots: list[bool], order: list[str] | None, most: int) -> None:
     sizes = {"a": 2, "b": 3, "c": 1, "d": 2}
     text = ",".join("..." * dot + term for term, dot in zip(terms, dots, strict=False))
     if order is not None:
@@ -222,7 +211,9 @@ def test_a_join_may_be_a_function_which_is_called_once() -> None:
         return where(x > y, exp(-x), index("j") * 1.0)
 
     text = "where(x > y, exp(-x), index(j) * 1.0)"
-    np.testing.assert_array_equal(einsum("i j, j -> i", X, Y[:, 0], join=join), einsum("i j, j -> i", X, Y[:, 0], join=text))
+    np.testing.assert_array_equal(
+        einsum("i j, j -> i", X, Y[:, 0], join=join), einsum("i j, j -> i", X, Y[:, 0], join=text)
+    )
     assert calls == [1]
     np.testing.assert_array_equal(einsum("i j -> i", X, join=np.tanh), np.tanh(X).sum(1))
 

@@ -118,9 +118,7 @@ def test_reshapes_that_are_no_views_slices_and_concatenations_are_kernels() -> N
     assert [n.kernel for n in graph.nodes if isinstance(n, Kernel)] == ["reshape", "slice", "cat"]
     xs = RANDOM.standard_normal((2, 6, 4))
     wanted = xs.reshape(2, 8, 3)
-    np.testing.assert_array_equal(
-        evaluate(graph, {"x": xs})["joined"], np.concatenate([wanted, wanted[:, :, ::2]], 2)
-    )
+    np.testing.assert_array_equal(evaluate(graph, {"x": xs})["joined"], np.concatenate([wanted, wanted[:, :, ::2]], 2))
 
 
 def test_a_kernel_reads_views_as_the_tensors_that_they_are() -> None:
@@ -177,8 +175,13 @@ def test_values_of_one_input_may_be_several_outputs() -> None:
 def test_a_graph_written_by_hand_needs_no_builder() -> None:
     x = Input(name="x", dims=(("i",), ("h", "d")), dtype="int32")
     total = Einsum(
-        name="t", operands=(Operand(0, ("i", "d", "h")),), dims=(("h", "i"),), join=operand(0) * const(2), agg="sum", dtype="int64"
-    )  # fmt: skip
+        name="total",
+        operands=(Operand(0, ("i", "d", "h")),),
+        dims=(("h", "i"),),
+        join=operand(0) * const(2),
+        agg="sum",
+        dtype="int64",
+    )
     graph = Graph((x, total), {"i": 2, "h": 3, "d": 3}, (("y", 1),))
     xs = np.arange(18, dtype="int32").reshape(2, 9)
     wanted = 2 * xs.reshape(2, 3, 3).sum(1).T.reshape(6)  # factor h is read as d, and d as h

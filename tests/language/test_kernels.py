@@ -161,7 +161,10 @@ CASES: dict[str, tuple[type[EinsplitError], Callable[[], object], str]] = {
     "a diagonal": (
         NotationError,
         lambda: kernel("sort", "b b [k] -> b b [k]", np.zeros((2, 2, 3))),
-        "label 'b' stands twice in the output.\n  b b [k] -> b b [k]\n               ^\n  Only an operand may repeat a label: its diagonal.",
+        """label 'b' stands twice in the output.
+  b b [k] -> b b [k]
+               ^
+  Only an operand may repeat a label: its diagonal.""",
     ),
     "complex numbers": (
         DtypeError,

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from einsplit.errors import DtypeError, NotationError
 from einsplit.monoid import MONOIDS, States, combine, finish, identity_states, lift, monoid, reduce
 
-FLOATS = st.one_of(
-    st.sampled_from([0.0, 1.0, -2.0, 0.5, 700.0, -np.inf, np.inf, np.nan]), st.floats(-9, 9, width=32)
-)
+FLOATS = st.one_of(st.sampled_from([0.0, 1.0, -2.0, 0.5, 700.0, -np.inf, np.inf, np.nan]), st.floats(-9, 9, width=32))
 ELEMENTS = {
     "bool": st.booleans(),
     "int8": st.integers(-128, 127),
@@ -20,9 +18,7 @@ ELEMENTS = {
     "float32": FLOATS,
     "float64": FLOATS,
 }
-CASES = st.sampled_from([(name, dtype) for name in MONOIDS for dtype in ELEMENTS]).filter(
-    lambda case: takes(*case)
-)
+CASES = st.sampled_from([(name, dtype) for name in MONOIDS for dtype in ELEMENTS]).filter(lambda case: takes(*case))
 
 
 def takes(name: str, dtype: str) -> bool:
@@ -67,14 +63,10 @@ def test_the_identity_changes_nothing_to_the_bit(case: tuple[str, np.ndarray]) -
     name, values = case
     states, start = states_of(name, values), identity_states(name, values.dtype.name)
     for other in (combine(name, states, start), combine(name, start, states)):
-        assert all(
-            np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(states, other, strict=True)
-        )
+        assert all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(states, other, strict=True))
 
 
-@pytest.mark.parametrize(
-    "name, dtype", [(name, dtype) for name in MONOIDS for dtype in ELEMENTS if takes(name, dtype)]
-)
+@pytest.mark.parametrize("name, dtype", [(name, dtype) for name in MONOIDS for dtype in ELEMENTS if takes(name, dtype)])
 def test_two_identities_make_the_identity_and_never_nan(name: str, dtype: str) -> None:
     start = identity_states(name, dtype, (2,))
     assert len(start) == MONOIDS[name].num_states

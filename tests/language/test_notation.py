@@ -65,9 +65,7 @@ def test_letters_are_read_as_numpy_reads_them(text: str, operands: tuple[str, ..
         ("ij,jk->i'k", [[["i"], ["j"]], [["j"], ["k"]]], [["i'"], ["k"]]),
     ],
 )
-def test_words_composites_and_ones(
-    text: str, operands: list[list[list[str]]], output: list[list[str]]
-) -> None:
+def test_words_composites_and_ones(text: str, operands: list[list[list[str]]], output: list[list[str]]) -> None:
     def dims(nested: list[list[str]]) -> Dims:
         return tuple(tuple(dim) for dim in nested)
 
@@ -154,14 +152,11 @@ def test_ellipses_align_at_the_right() -> None:
     st.lists(st.booleans(), min_size=3, max_size=3),
     st.integers(0, 2),
 )
-def test_shapes_of_letters_and_ellipses_are_numpys(
-    terms: list[str], dots: list[bool], num_hidden: int
-) -> None:
+def test_shapes_of_letters_and_ellipses_are_numpys(terms: list[str], dots: list[bool], num_hidden: int) -> None:
     size = {"a": 2, "b": 3, "c": 4}
     texts = [term + "..." * dot for term, dot in zip(terms, dots, strict=False)]
     shapes = [
-        tuple(size[label] for label in term) + (5, 6)[:num_hidden] * dot
-        for term, dot in zip(terms, dots, strict=False)
+        tuple(size[label] for label in term) + (5, 6)[:num_hidden] * dot for term, dot in zip(terms, dots, strict=False)
     ]
     found = bound(",".join(texts), *shapes)
     shape = tuple(found.sizes[dim[0]] for dim in found.outputs[0])
@@ -185,9 +180,7 @@ def test_shapes_of_letters_and_ellipses_are_numpys(
         ("bdik,acaj,ikab,ajac,ikbd->", [(2, 2, 2, 2)] * 5, ()),
     ],
 )
-def test_documented_expressions_bind(
-    text: str, shapes: list[tuple[int, ...]], output: tuple[int, ...]
-) -> None:
+def test_documented_expressions_bind(text: str, shapes: list[tuple[int, ...]], output: tuple[int, ...]) -> None:
     found = bound(text, *shapes)
     assert tuple(found.sizes[dim[0]] for dim in found.outputs[0]) == output
 

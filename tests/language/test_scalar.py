@@ -144,16 +144,11 @@ def test_a_function_and_its_text_are_the_same_expression() -> None:
         mask = (trace.index("i") >= trace.index("j")) & ~(x == y) | (x != 0)
         return trace.where(mask, abs(-x) ** 2 + trace.maximum(y, 0.5) % 3, 1 / trace.exp(y) - 2 // y)
 
-    text = (
-        "where((index(i) >= index(j)) & ~(x == y) | (x != 0),"
-        " abs(-x) ** 2 + max(y, 0.5) % 3, 1 / exp(y) - 2 // y)"
-    )
+    text = "where((index(i) >= index(j)) & ~(x == y) | (x != 0), abs(-x) ** 2 + max(y, 0.5) % 3, 1 / exp(y) - 2 // y)"
     assert trace_join(join, 2) == parse_join(text, 2, ("i", "j"))
 
 
-@pytest.mark.parametrize(
-    "name", ["floor", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "sin", "cos"]
-)
+@pytest.mark.parametrize("name", ["floor", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "sin", "cos"])
 def test_every_function_can_be_traced(name: str) -> None:
     function: Callable[[trace.Symbol], trace.Symbol] = getattr(trace, name)
     assert trace_join(function, 1) == parse_join(f"{name}(x)", 1)
@@ -162,9 +157,7 @@ def test_every_function_can_be_traced(name: str) -> None:
 def test_numpy_functions_and_scalars_are_understood() -> None:
     expr = trace_join(lambda x: np.float64(2) * np.exp(x) + np.maximum(x, np.int32(1)), 1)
     assert expr == parse_join("2.0 * exp(x) + max(x, 1)", 1)
-    assert trace_join(lambda x: trace.random(7, trace.index("i")), 1) == parse_join(
-        "random(7, index(i))", 1, "i"
-    )
+    assert trace_join(lambda x: trace.random(7, trace.index("i")), 1) == parse_join("random(7, index(i))", 1, "i")
     assert trace_join(lambda x: trace.cast(x, "int32"), 1) == parse_join("cast(x, int32)", 1)
     assert trace_join(lambda: 1.5, 0) == const(1.5)
 
@@ -186,9 +179,7 @@ def test_numpy_functions_and_scalars_are_understood() -> None:
         (lambda x: x * 2**70, 1, "does not fit into 64 bits"),
     ],
 )
-def test_a_function_that_is_no_join_is_refused(
-    join: Callable[..., object], num_operands: int, word: str
-) -> None:
+def test_a_function_that_is_no_join_is_refused(join: Callable[..., object], num_operands: int, word: str) -> None:
     with pytest.raises(NotationError, match=word):
         trace_join(join, num_operands)
 

@@ -101,9 +101,7 @@ def test_different_dtypes_are_shown_with_operands_and_advice() -> None:
 NUMPYS = st.sampled_from([dtype for dtype in DTYPES if dtype != "bfloat16"])
 
 
-@given(
-    expressions(), st.one_of(NUMPYS.map(lambda dtype: [dtype] * 5), st.lists(NUMPYS, min_size=5, max_size=5))
-)
+@given(expressions(), st.one_of(NUMPYS.map(lambda dtype: [dtype] * 5), st.lists(NUMPYS, min_size=5, max_size=5)))
 @settings(max_examples=400)
 def test_values_have_the_dtype_of_the_rule(expr: Expr, dtypes: list[str]) -> None:
     operands = [np.ones(3, dtype) for dtype in dtypes]
@@ -222,9 +220,7 @@ def test_constants_keep_the_precision_of_what_they_meet() -> None:
 
 def test_an_index_beyond_a_small_dtype_never_seems_equal() -> None:
     ids = np.arange(3, dtype=np.uint8)
-    equal = evaluate(
-        parse_join("x == index(i)", 1, "i"), [ids], ["uint8"], lambda _: np.arange(256, 259), NUMPY
-    )
+    equal = evaluate(parse_join("x == index(i)", 1, "i"), [ids], ["uint8"], lambda _: np.arange(256, 259), NUMPY)
     assert not equal.any()
 
 

@@ -75,7 +75,7 @@ def test_every_session_answers_what_the_readme_says(text):
 
 
 def test_every_target_that_the_readme_names_is_in_the_makefile():
-    named = set(re.findall(r"\bmake (\w+)(?=[`\s]+(?:#|$|\w))", TEXT)) & {"demo", "test", "bench", "check"}
+    named = set(re.findall(r"(?:^|`)make (\w+)", TEXT, re.MULTILINE))
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert {"demo", "test"} <= named <= set(targets)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from einsplit.builder import Origin
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import contract, dtype_of, elementwise, shape_of
+from einsplit.capture.rules.common import contract, dtype_of, elementwise, pointwise, shape_of
 from einsplit.capture.rules.reduce import softmax_over
 from einsplit.scalar import call, cast, const, index, operand
 from einsplit.views import Value, expand, insert
@@ -19,8 +18,8 @@ def attention(
     query: Known,
     key: Known,
     value: Known,
-    mask: Known | None = None,
-    dropout: float = 0.0,
+    attn_mask: Known | None = None,
+    dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
@@ -29,24 +28,27 @@ def attention(
 
     Source: the reference code in the documentation of torch.nn.functional.scaled_dot_product_attention.
     """
-    if dropout:
-        raise reader.error("attention dropout draws random numbers: call model.eval()")
+    if dropout_p:
+        message = "attention with dropout draws random numbers, and a plan must not change them"
+        raise reader.error(message, "Call model.eval(), or set dropout_p=0.0.")
     if enable_gqa:
         heads = shape_of(query)[-3]
         key, value = (_repeat_heads(reader, part, heads) for part in (key, value))
     factor = 1 / math.sqrt(shape_of(query)[-1]) if scale is None else scale
-    scaled = elementwise(reader, operand(0) * const(factor), query)
-    scores: Value | Formula = contract(reader, "...id,...jd->...ij", scaled, key)
+    scaled = pointwise(reader, lambda a: a * const(factor), query, dtype=dtype_of(query))
+    scores: Value | Formula = contract(reader, "...id,...jd->...ij", scaled, key, part="scores")
+    mask = attn_mask
     if is_causal:
         rows, columns = scores.shape[-2:]
-        allowed = Formula((rows, columns), call("ge", index("0"), index("1")), "bool")
-        mask = allowed
+        mask = Formula((rows, columns), call("ge", index("0"), index("1")), "bool")
     if mask is not None and dtype_of(mask) == "bool":
         blocked = cast(const(-math.inf), scores.dtype)
-        scores = elementwise(reader, call("where", operand(0), operand(1), blocked), mask, scores)
+        scores = elementwise(reader, call("where", operand(0), operand(1), blocked), mask, scores, part="masked")
     elif mask is not None:
-        scores = elementwise(reader, operand(1) + operand(0), mask, scores)
-    return contract(reader, "...ij,...jd->...id", softmax_over(reader, scores, -1), value)
+        scores = elementwise(reader, operand(1) + operand(0), mask, scores, part="masked")
+    # A row whose every key is masked attends to nothing, and a causal mask has no such row.
+    weights = softmax_over(reader, scores, -1, dtype_of(value), safe=attn_mask is not None)
+    return contract(reader, "...ij,...jd->...id", weights, value, part="values")
 
 
 def _repeat_heads(reader: Reader, part: Known, heads: int) -> Value:
@@ -54,6 +56,4 @@ def _repeat_heads(reader: Reader, part: Known, heads: int) -> Value:
     found = insert(reader.value(part), len(shape_of(part)) - 2)
     times = heads // shape_of(part)[-3]
     wide = expand(found, (*found.shape[:-3], times, *found.shape[-2:]))
-    return reader.builder.reshape(
-        wide, (*found.shape[:-4], heads, *found.shape[-2:]), Origin("repeat_heads", reader.line)
-    )
+    return reader.builder.reshape(wide, (*found.shape[:-4], heads, *found.shape[-2:]), reader.origin("heads"))

@@ -1,17 +1,27 @@
-"""What the rules of several families are made of: pointwise joins, reductions and contractions over values."""
+"""What the rules of several families are made of: pointwise joins, reductions and contractions over values.
+
+Half precision: torch computes one operator on float16 or bfloat16 in float32 and rounds once, at its end. So do joins
+of more than one operation, and aggregations that would overflow on the way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from einsplit.builder import variable_index
 from einsplit.capture.formulas import Formula, dtype_name
 from einsplit.capture.reader import Known, Reader
-from einsplit.scalar import Expr, cast, const, index, operand, substitute
+from einsplit.scalar import Expr, cast, const, index, num_operations, operand, operands_of, result_dtype, substitute
 from einsplit.settle import VariableDims
 from einsplit.views import Value, expand
+
+Scalar = bool | int | float
+Argument = Known | Scalar
+
+HALF = ("float16", "bfloat16")
+_MAX_DEPTH = 30  # a deeper formula becomes a node of its own: joins are bounded
 
 
 def is_tensor(argument: object) -> bool:
@@ -35,46 +45,101 @@ def torch_dtype(name: str) -> torch.dtype:
     return found
 
 
-def promoted(*arguments: object) -> str:
+def wide(dtype: str) -> str:
+    """The dtype in which torch computes inside an operator on `dtype`."""
+    return "float32" if dtype in HALF else dtype
+
+
+def widened(position: int, dtype: str) -> Expr:
+    """Operand `position`, of `dtype`, in the dtype that torch computes in."""
+    return cast(operand(position), "float32") if dtype in HALF else operand(position)
+
+
+def scaled(expr: Expr, factor: Scalar) -> Expr:
+    return expr if factor == 1 else expr * const(factor)
+
+
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that shapes of any length, aligned at their ends, have in common."""
+    ndim = max(map(len, shapes), default=0)
+    columns = zip(*((*(1 for _ in range(ndim - len(shape))), *shape) for shape in shapes), strict=True)
+    return tuple(next((size for size in column if size != 1), 1) for column in columns)
+
+
+def promoted(x: Argument, y: Argument) -> str:
     """The dtype in which torch computes on these tensors and numbers."""
-    samples = [
-        torch.empty(shape_of(a), dtype=torch_dtype(dtype_of(a)), device="meta") if is_tensor(a) else a
-        for a in arguments
-    ]
-    dtype = torch.result_type(samples[0], samples[1]) if len(samples) > 1 else samples[0].dtype  # type: ignore
-    for sample in samples[2:]:
-        dtype = torch.promote_types(dtype, sample.dtype) if isinstance(sample, torch.Tensor) else dtype
-    return dtype_name(dtype)
+    left, right = (
+        torch.empty(shape_of(a), dtype=torch_dtype(dtype_of(a)), device="meta")
+        if isinstance(a, (Value, Formula, torch.Tensor))
+        else a
+        for a in (x, y)
+    )
+    return dtype_name(torch.result_type(left, right))
 
 
-def argument_expr(argument: object, position: int, dtype: str | None) -> Expr:
-    """Operand `position`, or the number itself, cast to `dtype` where it is of another."""
-    if not is_tensor(argument):
-        assert isinstance(argument, (bool, int, float)), argument
-        return cast(const(argument), dtype) if dtype else const(argument)
-    expr = operand(position)
-    return cast(expr, dtype) if dtype and dtype_of(argument) != dtype else expr
+def pointwise(reader: Reader, make: Callable[..., Expr], *arguments: Argument, dtype: str) -> Value | Formula:
+    """`make` of the arguments cast to `dtype`; of half precision, in float32 where that is another number."""
+    tensors = [a for a in arguments if isinstance(a, (Value, Formula, torch.Tensor))]
+    expr = make(*_cast_arguments(arguments, dtype))
+    if dtype in HALF and (num_operations(expr) > 1 or any(_is_rounded(a, dtype) for a in arguments)):
+        found = make(*_cast_arguments(arguments, "float32"))
+        types = [dtype_of(tensor) for tensor in tensors]
+        expr = found if result_dtype(found, types) == "bool" else cast(found, dtype)
+    return elementwise(reader, expr, *tensors)
 
 
-def elementwise(reader: Reader, expr: Expr, *arguments: Known, shape: Sequence[int] | None = None) -> Value | Formula:
+def _cast_arguments(arguments: Sequence[Argument], dtype: str) -> list[Expr]:
+    """Tensors as operands, numbers as constants, all of `dtype`."""
+    exprs: list[Expr] = []
+    position = 0
+    for argument in arguments:
+        if isinstance(argument, (bool, int, float)):
+            exprs.append(cast(const(argument), dtype))
+            continue
+        expr = operand(position)
+        exprs.append(cast(expr, dtype) if dtype_of(argument) != dtype else expr)
+        position += 1
+    return exprs
+
+
+def _is_rounded(argument: Argument, dtype: str) -> bool:
+    """Whether the argument is a number, or of a dtype, that loses something in `dtype`."""
+    if isinstance(argument, (bool, int, float)):
+        exact = torch.tensor(float(argument), dtype=torch.float64)
+        return bool(exact.to(torch_dtype(dtype)) != exact)
+    return dtype_of(argument) not in (dtype, "bool")
+
+
+def elementwise(reader: Reader, expr: Expr, *arguments: Known, part: str = "") -> Value | Formula:
     """`expr` of the broadcast arguments, element by element; formulas among them enter the join."""
-    full = tuple(shape) if shape is not None else tuple(torch.broadcast_shapes(*map(shape_of, arguments)))
+    full = broadcast(*map(shape_of, arguments))
     known = [reader.formula(argument) for argument in arguments]
-    values = [value for value in known if isinstance(value, Value)]
+    values = list(dict.fromkeys(item for item in known if isinstance(item, Value)))  # x * x reads x once
     if not values:
-        lifted = {k: shifted(f, len(full)) for k, f in enumerate(known) if isinstance(f, Formula)}
-        return Formula(full, substitute(expr, lifted, {}), reader.dtype)
+        lifted = {k: shifted(item, len(full)) for k, item in enumerate(known) if isinstance(item, Formula)}
+        found = substitute(expr, lifted, {})
+        formula = Formula(full, found, result_dtype(found, ()))
+        return formula if found.depth <= _MAX_DEPTH else reader.value(formula)
     dims = reader.builder.variables(full)
-    seen = list(dict.fromkeys(values))  # x * x reads x once
+    labels = {str(d): variable_index(variable) for d, (variable,) in enumerate(dims)}
     replaced: dict[int, Expr] = {}
     for k, item in enumerate(known):
         if isinstance(item, Value):
-            replaced[k] = operand(seen.index(item))
+            replaced[k] = operand(values.index(item))
         else:
-            labels = {str(d): variable_index(dim[0]) for d, dim in enumerate(dims)}
             replaced[k] = substitute(shifted(item, len(full)), {}, labels)
     join = substitute(expr, replaced, {})
-    return reader.builder.einsum([(expand(v, full), dims) for v in seen], dims, join, "sum", reader.origin)
+    read = sorted(operands_of(join))
+    if len(read) < len(values):  # a formula took the place of what would have been read
+        values = [values[k] for k in read]
+        join = substitute(join, {k: operand(at) for at, k in enumerate(read)}, {})
+    operands = [(expand(value, full), dims) for value in values]
+    return reader.builder.einsum(operands, dims, join, "sum", reader.origin(part))
+
+
+def in_dtype(reader: Reader, x: Known, dtype: str, part: str = "cast") -> Known:
+    """The tensor in another dtype; itself where it has it."""
+    return x if dtype_of(x) == dtype else elementwise(reader, cast(operand(0), dtype), x, part=part)
 
 
 def shifted(formula: Formula, ndim: int) -> Expr:
@@ -85,38 +150,39 @@ def shifted(formula: Formula, ndim: int) -> Expr:
 
 
 def reduce_dims(
-    reader: Reader, known: Known, dims: Sequence[int], keep: bool, agg: str, expr: Expr | None = None
+    reader: Reader, x: Known, dims: Sequence[int], keep: bool, agg: str, expr: Expr | None = None, part: str = ""
 ) -> Value:
     """`agg` of `expr` (of operand 0) over dimensions; a kept dimension has size 1."""
-    value = reader.value(known)
+    value = reader.value(x)
     gone = {k % max(value.ndim, 1) for k in dims}
     labels = reader.builder.variables(value.shape)
     kept = tuple(() if k in gone else dim for k, dim in enumerate(labels) if keep or k not in gone)
-    return reader.builder.einsum([(value, labels)], kept, operand(0) if expr is None else expr, agg, reader.origin)
+    join = operand(0) if expr is None else expr
+    return reader.builder.einsum([(value, labels)], kept, join, agg, reader.origin(part))
 
 
-def contract(reader: Reader, text: str, *operands: Known) -> Value:
-    """A sum of products in numpy's letters, `...` for leading dimensions that broadcast."""
+def contract(reader: Reader, text: str, *operands: Known, part: str = "") -> Value:
+    """A sum of products in numpy's letters, `...` for leading dimensions that broadcast, as letters of size 1 do."""
     read, _, written = text.partition("->")
     values = [reader.value(known) for known in operands]
     terms = read.split(",")
-    leading = torch.broadcast_shapes(
-        *(v.shape[: v.ndim - len(t.replace("...", ""))] for v, t in zip(values, terms, strict=True) if "..." in t), ()
-    )
-    variables: dict[str, int] = {}
-    batch = reader.builder.variables(leading)
+    letters = [term.replace("...", "") for term in terms]
+    leading = [v.ndim - len(row) if "..." in term else 0 for v, row, term in zip(values, letters, terms, strict=True)]
+    shape = broadcast(*(value.shape[:count] for value, count in zip(values, leading, strict=True)))
+    batch = reader.builder.variables(shape)
+    sizes: dict[str, int] = {}
+    for value, row, count in zip(values, letters, leading, strict=True):
+        for letter, size in zip(row, value.shape[count:], strict=True):
+            sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
+    variables = {letter: (reader.builder.variable(size),) for letter, size in sizes.items()}
     readings: list[tuple[Value, VariableDims]] = []
-    for value, term in zip(values, terms, strict=True):
-        letters = term.replace("...", "")
-        if "..." in term:
-            value = expand(value, (*leading, *value.shape[value.ndim - len(letters) :]))
-        sizes = value.shape[value.ndim - len(letters) :]
-        for letter, size in zip(letters, sizes, strict=True):
-            if letter not in variables:
-                variables[letter] = reader.builder.variable(size)
-        readings.append((value, (*(batch if "..." in term else ()), *((variables[letter],) for letter in letters))))
-    out = (*(batch if "..." in written else ()), *((variables[letter],) for letter in written.replace("...", "")))
+    for value, row, term in zip(values, letters, terms, strict=True):
+        front = batch if "..." in term else ()
+        full = [*(shape if "..." in term else ()), *(sizes[letter] for letter in row)]
+        readings.append((expand(value, full), (*front, *(variables[letter] for letter in row))))
+    out = (*(batch if "..." in written else ()), *(variables[letter] for letter in written.replace("...", "")))
     join = operand(0)
     for k in range(1, len(values)):
         join = join * operand(k)
-    return reader.builder.einsum(readings, out, join, "sum", reader.origin)
+    found = reader.builder.einsum(readings, out, join, "sum", reader.origin(part))
+    return reader.value(in_dtype(reader, found, values[0].dtype))  # sums of small integers are int64

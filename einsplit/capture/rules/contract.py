@@ -2,56 +2,66 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from einsplit.builder import variable_index
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import contract, elementwise, shape_of
+from einsplit.capture.rules.common import contract, dtype_of, pointwise, scaled, shape_of
+from einsplit.dtypes import kind
 from einsplit.scalar import call, cast, const, operand
 from einsplit.views import Value
 
 
 def _plus(reader: Reader, product: Value, bias: Known | None, alpha: float = 1, beta: float = 1) -> Value | Formula:
-    if bias is None:
-        return product
-    left = operand(0) if alpha == 1 else operand(0) * const(alpha)
-    right = operand(1) if beta == 1 else operand(1) * const(beta)
-    return elementwise(reader, left + right, product, bias)
+    """`alpha * product + beta * bias`; a bias times 0 is not read."""
+    if bias is None or beta == 0:
+        return product if alpha == 1 else pointwise(reader, lambda x: scaled(x, alpha), product, dtype=product.dtype)
+    return pointwise(reader, lambda x, y: scaled(x, alpha) + scaled(y, beta), product, bias, dtype=product.dtype)
 
 
 @rule("aten.linear.default")
 def linear(reader: Reader, x: Known, weight: Known, bias: Known | None = None) -> Value | Formula:
-    return _plus(reader, contract(reader, "...k,ok->...o", x, weight), bias)
+    text = "...k,ok->...o" if len(shape_of(weight)) == 2 else "...k,k->..."
+    return _plus(reader, contract(reader, text, x, weight, part="product" if bias is not None else ""), bias)
 
 
 @rule("aten.matmul.default", "aten.mm.default", "aten.bmm.default", "aten.mv.default", "aten.dot.default")
 def matmul(reader: Reader, x: Known, y: Known) -> Value:
+    return _product(reader, x, y)
+
+
+def _product(reader: Reader, x: Known, y: Known, part: str = "") -> Value:
     left, right = len(shape_of(x)), len(shape_of(y))
     row = "k" if left == 1 else "...ik"
     column = "k" if right == 1 else "...kj"
     out = ("" if left == right == 1 else "...") + ("" if left == 1 else "i") + ("" if right == 1 else "j")
-    return contract(reader, f"{row},{column}->{out}", x, y)
+    return contract(reader, f"{row},{column}->{out}", x, y, part=part)
 
 
 @rule("aten.addmm.default", "aten.baddbmm.default", "aten.addmv.default")
-def addmm(reader: Reader, bias: Known, x: Known, y: Known, beta: float = 1, alpha: float = 1) -> Value | Formula:
-    return _plus(reader, matmul(reader, x, y), bias, alpha, beta)
+def addmm(reader: Reader, bias: Known, x: Known, y: Known, beta: float = 1, alpha: float = 1) -> object:
+    if kind(dtype_of(x)) == "complex":
+        return NotImplemented
+    return _plus(reader, _product(reader, x, y, "product"), bias, alpha, beta)
 
 
 @rule("aten.outer.default")
-def outer(reader: Reader, x: Known, y: Known) -> Value:
-    return contract(reader, "i,j->ij", x, y)
+def outer(reader: Reader, x: Known, y: Known) -> object:
+    return contract(reader, "i,j->ij", x, y) if dtype_of(x) == dtype_of(y) != "bool" else NotImplemented
 
 
 @rule("aten.einsum.default")
 def einsum(reader: Reader, text: str, operands: Sequence[Known], *_: object, **__: object) -> object:
+    """`...` where it leads, and without an arrow: the letters that stand once, in order."""
     read, arrow, written = text.replace(" ", "").partition("->")
-    terms = [*read.split(","), written]
-    letters = [term.replace("...", "") for term in terms]
-    if not arrow or any(len(set(row)) < len(row) for row in letters):
-        return NotImplemented  # a diagonal or an implicit output: torch knows
-    if any("..." in term and not term.startswith("...") for term in terms):
+    if not arrow:
+        count = Counter(read.replace("...", "").replace(",", ""))
+        written = ("..." if "..." in read else "") + "".join(sorted(letter for letter in count if count[letter] == 1))
+    if any("." in term and (not term.startswith("...") or "." in term[3:]) for term in [*read.split(","), written]):
+        return NotImplemented
+    if ("..." in read and "..." not in written) or any(dtype_of(x) == "bool" for x in operands):
         return NotImplemented
     return contract(reader, f"{read}->{written}", *operands)
 
@@ -64,4 +74,4 @@ def embedding(reader: Reader, table: Known, ids: Known, *_: object) -> Value:
     v, d = reader.builder.variables(rows.shape)
     zero = cast(const(0.0), rows.dtype)
     join = call("where", call("eq", operand(0), variable_index(v[0])), operand(1), zero)
-    return reader.builder.einsum([(chosen, where), (rows, (v, d))], (*where, d), join, "sum", reader.origin)
+    return reader.builder.einsum([(chosen, where), (rows, (v, d))], (*where, d), join, "sum", reader.origin())

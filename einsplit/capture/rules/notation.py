@@ -24,4 +24,4 @@ def einsum(
     values = [reader.value(known) for known in operands]
     shapes, dtypes = [value.shape for value in values], [value.dtype for value in values]
     bound = bind_einsum(parse_spec(spec), shapes, dtypes, join, agg, dict(zip(names, sizes, strict=True)))
-    return symbolic_einsum(bound, values, reader.origin)
+    return symbolic_einsum(bound, values, reader.origin())

@@ -5,32 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
-
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import argument_expr, dtype_of, elementwise, is_tensor, promoted
+from einsplit.capture.rules.common import (
+    Argument,
+    Scalar,
+    dtype_of,
+    elementwise,
+    in_dtype,
+    is_tensor,
+    pointwise,
+    promoted,
+    scaled,
+    shape_of,
+)
+from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
-from einsplit.views import Value
+from einsplit.views import Value, expand
 
-Scalar = bool | int | float
-Argument = Known | Scalar
-
-
-def _join(reader: Reader, make: Callable[..., Expr], *arguments: Argument, compute: str | None = None) -> object:
-    """`make` of the arguments in the dtype torch computes in, cast to the dtype torch returns."""
-    dtype = compute or promoted(*arguments)
-    tensors: list[Known] = []
-    exprs = []
-    for argument in arguments:
-        exprs.append(argument_expr(argument, len(tensors), dtype))
-        if isinstance(argument, (Value, Formula, torch.Tensor)):
-            tensors.append(argument)
-    return elementwise(reader, make(*exprs), *tensors)
-
-
-ARITHMETIC: dict[str, Callable[..., Expr]] = {
-    "sub": lambda x, y: x - y,
+ARITHMETIC: dict[str, Callable[[Expr, Expr], Expr]] = {
     "mul": lambda x, y: x * y,
     "maximum": lambda x, y: call("max", x, y),
     "minimum": lambda x, y: call("min", x, y),
@@ -43,152 +36,262 @@ FLOAT: dict[str, Callable[[Expr], Expr]] = {
         name: (lambda x, name=name: call(name, x))  # type: ignore[misc]
         for name in ("exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "sin", "cos")
     },
-    "reciprocal": lambda x: const(1) / x,
+    "reciprocal": lambda x: const(1.0) / x,
     "silu": lambda x: x * call("sigmoid", x),
-    "log1p": lambda x: call("log", x + const(1)),
+    "log_sigmoid": lambda x: call("min", x, const(0.0)) - call("log", const(1.0) + call("exp", -call("abs", x))),
+    "hardswish": lambda x: x * call("min", call("max", x + const(3.0), const(0.0)), const(6.0)) / const(6.0),
 }
 SAME: dict[str, Callable[[Expr], Expr]] = {
     "neg": lambda x: -x,
     "abs": lambda x: call("abs", x),
     "relu": lambda x: call("max", x, const(0)),
+    "relu6": lambda x: call("min", call("max", x, const(0)), const(6)),
     "square": lambda x: x * x,
 }
-LOGICAL = {"logical_and": "and", "logical_or": "or", "__and__": "and", "__or__": "or"}
-LOGICAL |= {"bitwise_and": "and", "bitwise_or": "or"}
+LOGICAL = {"logical_and": "and", "logical_or": "or", "logical_xor": "ne", "__and__": "and", "__or__": "or"}
+LOGICAL |= {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "ne", "__xor__": "ne"}
 
 
 def _register() -> None:
     for name, make in ARITHMETIC.items():
-        for overload in ("Tensor", "Scalar", "default", "Tensor_Scalar"):
-            rule(f"aten.{name}.{overload}")(_arithmetic(make))
+        for overload in ("Tensor", "Scalar", "default"):
+            rule(f"aten.{name}.{overload}")(_arithmetic(name, make))
+    rule("aten.max.other")(_arithmetic("maximum", ARITHMETIC["maximum"]))
+    rule("aten.min.other")(_arithmetic("minimum", ARITHMETIC["minimum"]))
     for name in COMPARISON:
         for overload in ("Tensor", "Scalar"):
-            rule(f"aten.{name}.{overload}")(_arithmetic(lambda x, y, name=name: call(name, x, y)))
+            rule(f"aten.{name}.{overload}")(_comparison(name))
     for name, one in FLOAT.items():
-        rule(f"aten.{name}.default")(_float(one))
+        rule(f"aten.{name}.default")(_unary(one))
     for name, one in SAME.items():
-        rule(f"aten.{name}.default")(lambda reader, x, one=one: _join(reader, one, x))
+        rule(f"aten.{name}.default")(_unary(one))
     for name, op in LOGICAL.items():
         for overload in ("default", "Tensor", "Scalar"):
-            rule(f"aten.{name}.{overload}")(_logical(op))
+            rule(f"aten.{name}.{overload}")(_logical(name, op))
 
 
-def _arithmetic(make: Callable[..., Expr]) -> Callable[..., object]:
-    return lambda reader, x, y: _join(reader, make, x, y)
-
-
-def _float(make: Callable[[Expr], Expr]) -> Callable[..., object]:
-    return lambda reader, x: _join(reader, make, x, compute=reader.dtype)
-
-
-def _logical(op: str) -> Callable[..., object]:
+def _arithmetic(name: str, make: Callable[[Expr, Expr], Expr]) -> Callable[..., object]:
     def apply(reader: Reader, x: Argument, y: Argument) -> object:
-        if any(is_tensor(a) and dtype_of(a) != "bool" for a in (x, y)):
-            return NotImplemented  # bits of integers: the pointwise kernel knows them
-        return _join(reader, lambda a, b: call(op, a, b), x, y, compute="bool")
+        if not (_is_real(x) and _is_real(y)):
+            return NotImplemented
+        if reader.dtype == "bool":
+            truth = {"mul": "and", "maximum": "or", "minimum": "and"}.get(name)
+            return NotImplemented if truth is None else _truth(reader, truth, x, y)
+        return pointwise(reader, make, x, y, dtype=reader.dtype)
 
     return apply
+
+
+def _comparison(name: str) -> Callable[..., object]:
+    def apply(reader: Reader, x: Argument, y: Argument) -> object:
+        if not (_is_real(x) and _is_real(y)):
+            return NotImplemented
+        return pointwise(reader, lambda a, b: call(name, a, b), x, y, dtype=promoted(x, y))
+
+    return apply
+
+
+def _unary(make: Callable[[Expr], Expr]) -> Callable[..., object]:
+    def apply(reader: Reader, x: Known) -> object:
+        if reader.dtype == "bool" or not _is_real(x):
+            return NotImplemented
+        return pointwise(reader, make, x, dtype=reader.dtype)
+
+    return apply
+
+
+def _logical(name: str, op: str) -> Callable[..., object]:
+    def apply(reader: Reader, x: Argument, y: Argument) -> object:
+        if reader.dtype != "bool":
+            return NotImplemented  # bits of integers: the pointwise kernel knows them
+        return _truth(reader, op, x, y)
+
+    return apply
+
+
+def _truth(reader: Reader, op: str, *arguments: Argument) -> Value | Formula:
+    """`op` of whether each argument differs from 0."""
+    return pointwise(reader, lambda *exprs: call(op, *exprs), *arguments, dtype="bool")
+
+
+def _is_real(argument: Argument) -> bool:
+    """Whether it is no complex number: those are left to torch's own kernels."""
+    if isinstance(argument, (bool, int, float)):
+        return True
+    return is_tensor(argument) and kind(dtype_of(argument)) != "complex"
 
 
 _register()
 
 
-@rule("aten.add.Tensor", "aten.add.Scalar")
+@rule(
+    "aten.add.Tensor", "aten.add.Scalar", "aten.sub.Tensor", "aten.sub.Scalar", "aten.rsub.Scalar", "aten.rsub.Tensor"
+)
 def add(reader: Reader, x: Argument, y: Argument, alpha: Scalar = 1) -> object:
-    if dtype_of(x) == "bool" and promoted(x, y) == "bool":
-        return _join(reader, lambda a, b: call("or", a, b), x, y)
-    return _join(reader, lambda a, b: a + (b if alpha == 1 else b * const(alpha)), x, y)
+    """`x + alpha * y`, `x - alpha * y`, or, reversed, `y - alpha * x`."""
+    if not (_is_real(x) and _is_real(y) and _is_real(alpha)):
+        return NotImplemented
+    if reader.dtype == "bool":  # which torch adds, and does not subtract
+        return _truth(reader, "or", x, y) if alpha else NotImplemented
+    if "rsub" in reader.target:
+        x, y = y, x
+    if "sub" in reader.target:
+        return pointwise(reader, lambda a, b: a - scaled(b, alpha), x, y, dtype=reader.dtype)
+    return pointwise(reader, lambda a, b: a + scaled(b, alpha), x, y, dtype=reader.dtype)
 
 
-@rule("aten.sub.Tensor", "aten.sub.Scalar", "aten.rsub.Scalar", "aten.rsub.Tensor")
-def sub(reader: Reader, x: Argument, y: Argument, alpha: Scalar = 1) -> object:
-    assert reader.node is not None
-    swap = "rsub" in str(reader.node.target)
-    scaled = lambda b: b if alpha == 1 else b * const(alpha)  # noqa: E731
-    return _join(reader, lambda a, b: b - scaled(a) if swap else a - scaled(b), x, y)
-
-
-@rule("aten.div.Tensor", "aten.div.Scalar")
+@rule("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide.Tensor", "aten.true_divide.Scalar")
 def div(reader: Reader, x: Argument, y: Argument) -> object:
-    return _join(reader, lambda a, b: a / b, x, y, compute=reader.dtype)
+    if not (_is_real(x) and _is_real(y)):
+        return NotImplemented
+    return pointwise(reader, lambda a, b: a / b, x, y, dtype=reader.dtype)
 
 
 @rule("aten.pow.Tensor_Scalar", "aten.pow.Tensor_Tensor", "aten.pow.Scalar")
 def power(reader: Reader, x: Argument, y: Argument) -> object:
+    if not (_is_real(x) and _is_real(y)) or reader.dtype == "bool":
+        return NotImplemented
     if isinstance(y, (int, float)) and y in (1, 2, 3):
-        return _join(reader, lambda a: {1: a, 2: a * a, 3: a * a * a}[int(y)], x, compute=reader.dtype)
-    if isinstance(y, (int, float)) and y == 0.5:
-        return _join(reader, lambda a: call("sqrt", a), x, compute=reader.dtype)
-    return _join(reader, lambda a, b: call("pow", a, b), x, y, compute=reader.dtype)
+        times = int(y)
+        return pointwise(reader, lambda a: (a, a * a, a * a * a)[times - 1], x, dtype=reader.dtype)
+    if isinstance(y, float) and y == 0.5:
+        return pointwise(reader, lambda a: call("sqrt", a), x, dtype=reader.dtype)
+    return pointwise(reader, lambda a, b: call("pow", a, b), x, y, dtype=reader.dtype)
 
 
 @rule("aten.gelu.default")
 def gelu(reader: Reader, x: Known, approximate: str = "none") -> object:
     if approximate == "tanh":
-        root = math.sqrt(2 / math.pi)
-        inner = lambda a: const(root) * (a + const(0.044715) * a * a * a)  # noqa: E731
-        return _join(reader, lambda a: const(0.5) * a * (const(1) + call("tanh", inner(a))), x)
-    return _join(reader, lambda a: const(0.5) * a * (const(1) + call("erf", a * const(math.sqrt(0.5)))), x)
+        return pointwise(reader, _gelu_tanh, x, dtype=reader.dtype)
+    half = lambda a: const(0.5) * a * (const(1) + call("erf", a * const(math.sqrt(0.5))))  # noqa: E731
+    return pointwise(reader, half, x, dtype=reader.dtype)
+
+
+def _gelu_tanh(x: Expr) -> Expr:
+    inner = const(math.sqrt(2 / math.pi)) * (x + const(0.044715) * x * x * x)
+    return const(0.5) * x * (const(1) + call("tanh", inner))
 
 
 @rule("aten.leaky_relu.default")
 def leaky_relu(reader: Reader, x: Known, slope: float = 0.01) -> object:
-    return _join(reader, lambda a: call("where", call("gt", a, const(0)), a, a * const(slope)), x)
+    return pointwise(
+        reader, lambda a: call("where", call("gt", a, const(0)), a, a * const(slope)), x, dtype=reader.dtype
+    )
 
 
-@rule("aten.clamp.default", "aten.clamp_min.default", "aten.clamp_max.default", "aten.hardtanh.default")
+@rule("aten.prelu.default")
+def prelu(reader: Reader, x: Known, weight: Known) -> object:
+    """`x` where positive, else `weight * x`; one weight, or one for each element along dimension 1."""
+    slope = reader.value(weight)
+    if slope.ndim == 1 and len(shape_of(x)) > 1:
+        slope = reader.builder.reshape(slope, (*slope.shape, *(1 for _ in shape_of(x)[2:])), reader.origin("weight"))
+    rectified = lambda a, w: call("where", call("gt", a, const(0)), a, w * a)  # noqa: E731
+    return pointwise(reader, rectified, x, slope, dtype=reader.dtype)
+
+
+@rule(
+    "aten.clamp.default",
+    "aten.clamp_min.default",
+    "aten.clamp_max.default",
+    "aten.clip.default",
+    "aten.hardtanh.default",
+)
 def clamp(reader: Reader, x: Known, low: Scalar | None = None, high: Scalar | None = None, **named: Scalar) -> object:
-    assert reader.node is not None
     low, high = named.get("min", low), named.get("max", high)
-    target = str(reader.node.target)
-    if "clamp_max" in target:
+    if "clamp_max" in reader.target:
         low, high = None, low
-    if "hardtanh" in target:
+    if "hardtanh" in reader.target:
         low, high = (-1.0 if low is None else low), (1.0 if high is None else high)
-    if isinstance(low, float) and low != low or isinstance(high, float) and high != high:
-        return NotImplemented
+    if any(bound is not None and bound != bound for bound in (low, high)):
+        return NotImplemented  # max and min of a number and NaN are NaN; torch's own kernel knows which bound counts
 
     def make(a: Expr) -> Expr:
-        a = a if low is None else call("max", a, cast(const(low), reader.dtype))
-        return a if high is None else call("min", a, cast(const(high), reader.dtype))
+        a = a if low is None else call("max", a, const(low))
+        return a if high is None else call("min", a, const(high))
 
-    return _join(reader, make, x, compute=reader.dtype)
+    return pointwise(reader, make, x, dtype=reader.dtype)
 
 
 @rule("aten.logical_not.default", "aten.bitwise_not.default")
 def logical_not(reader: Reader, x: Known) -> object:
-    if dtype_of(x) != "bool":
-        return NotImplemented
-    return _join(reader, lambda a: call("not", a), x)
+    return _truth(reader, "not", x) if reader.dtype == "bool" else NotImplemented
+
+
+@rule("aten.isnan.default")
+def isnan(reader: Reader, x: Known) -> object:
+    return pointwise(reader, lambda a: call("ne", a, a), x, dtype=dtype_of(x)) if _is_real(x) else NotImplemented
 
 
 @rule("aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
 def where(reader: Reader, test: Known, x: Argument, y: Argument) -> object:
-    tensors = [a for a in (test, x, y) if is_tensor(a)]
-    positions = iter(range(1, 3))
-    exprs = [argument_expr(a, next(positions) if is_tensor(a) else 0, reader.dtype) for a in (x, y)]
-    return elementwise(reader, call("where", operand(0), *exprs), *tensors)  # type: ignore[arg-type]
+    return _choice(reader, test, x, y)
 
 
 @rule("aten.masked_fill.Scalar", "aten.masked_fill.Tensor")
-def masked_fill(reader: Reader, x: Known, mask: Known, y: Argument) -> object:
-    filler = argument_expr(y, 2, reader.dtype)
-    tensors = [mask, x, *([y] if is_tensor(y) else [])]
-    return elementwise(reader, call("where", operand(0), filler, operand(1)), *tensors)  # type: ignore[arg-type]
+def masked_fill(reader: Reader, x: Known, mask: Known, fill: Argument) -> object:
+    return _choice(reader, mask, fill, x)
 
 
-CASTS = ("to.dtype", "to.dtype_layout", "to.device", "_to_copy.default", "type_as.default", "to.other")
+def _choice(reader: Reader, test: Known, x: Argument, y: Argument) -> object:
+    """`where(test, x, y)` in the dtype of the result."""
+    if dtype_of(test) != "bool" or not (_is_real(x) and _is_real(y)):
+        return NotImplemented
+    tensors: list[Known] = [test]
+    branches: list[Expr] = []
+    for branch in (x, y):
+        if isinstance(branch, (bool, int, float)):
+            branches.append(cast(const(branch), reader.dtype))
+            continue
+        tensors.append(branch)
+        read = operand(len(tensors) - 1)
+        branches.append(read if dtype_of(branch) == reader.dtype else cast(read, reader.dtype))
+    return elementwise(reader, call("where", operand(0), *branches), *tensors)
+
+
+CASTS = ("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy.default", "type_as.default")
 
 
 @rule(*(f"aten.{name}" for name in CASTS))
 def to(reader: Reader, x: Known, *_: object, **__: object) -> object:
-    if dtype_of(x) == reader.dtype:
-        return x
-    return elementwise(reader, cast(operand(0), reader.dtype), x)
+    if kind(dtype_of(x)) == "complex" != kind(reader.dtype):
+        return NotImplemented
+    return in_dtype(reader, x, reader.dtype, part="")
 
 
-@rule("aten.zeros_like.default", "aten.ones_like.default", "aten.full_like.default")
-def constant_like(reader: Reader, x: Known, fill: Scalar = 0, **_: object) -> object:
-    assert reader.node is not None
-    number = 1 if "ones" in str(reader.node.target) else fill
+@rule("aten.copy.default")
+def copy(reader: Reader, x: Known, source: Known, *_: object) -> Value:
+    """`source`, broadcast to the shape of `x` and in its dtype."""
+    return expand(reader.value(in_dtype(reader, source, reader.dtype)), reader.shape)
+
+
+@rule("aten.fill.Scalar", "aten.fill.Tensor", "aten.zero.default")
+def fill(reader: Reader, x: Known, number: Argument = 0) -> object:
+    if is_tensor(number):
+        return copy(reader, x, number)
+    assert isinstance(number, (bool, int, float))
+    return _constant(reader, number)
+
+
+@rule("aten.zeros_like.default", "aten.ones_like.default", "aten.new_zeros.default", "aten.new_ones.default")
+def zeros_or_ones(reader: Reader, *_: object, **__: object) -> Formula:
+    return _constant(reader, 1 if "ones" in reader.target else 0)
+
+
+@rule("aten.full_like.default")
+def full_like(reader: Reader, x: Known, number: Scalar, **_: object) -> Formula:
+    return _constant(reader, number)
+
+
+@rule("aten.new_full.default")
+def new_full(reader: Reader, x: Known, shape: object, number: Scalar, **_: object) -> Formula:
+    return _constant(reader, number)
+
+
+@rule("aten.empty_like.default", "aten.new_empty.default", "aten.new_empty_strided.default")
+def empty(reader: Reader, *_: object, **__: object) -> Formula:
+    """Zeros: whoever reads what nobody wrote gets the same each time."""
+    return _constant(reader, 0)
+
+
+def _constant(reader: Reader, number: Scalar) -> Formula:
     return Formula(reader.shape, cast(const(number), reader.dtype), reader.dtype)

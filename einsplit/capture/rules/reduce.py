@@ -1,190 +1,185 @@
-"""Reductions, and what is composed of them: softmax and the normalisations, as einsums."""
+"""Reductions, and softmax, which is composed of them, as einsums."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from einsplit.builder import variable_index
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import dtype_of, elementwise, reduce_dims, shape_of
-from einsplit.scalar import call, cast, const, operand
-from einsplit.views import Value, insert
+from einsplit.capture.rules.common import (
+    dtype_of,
+    elementwise,
+    in_dtype,
+    reduce_dims,
+    shape_of,
+    wide,
+    widened,
+)
+from einsplit.dtypes import kind
+from einsplit.scalar import Expr, call, cast, const, operand
+from einsplit.views import Value
+
+Dims = int | Sequence[int] | None
 
 
-def _cast_first(reader: Reader, x: Known) -> Known:
-    """torch sums in the result's dtype, and so do we."""
-    return x if dtype_of(x) == reader.dtype else elementwise(reader, cast(operand(0), reader.dtype), x)
-
-
-def _all(x: Known, dims: int | Sequence[int] | None) -> list[int]:
-    if dims is None or isinstance(dims, (list, tuple)) and not dims:
+def every_dim(x: Known, dims: Dims) -> list[int]:
+    """The dimensions named, or all where none is."""
+    if dims is None or (isinstance(dims, (list, tuple)) and not dims):
         return list(range(len(shape_of(x))))
     return [dims] if isinstance(dims, int) else list(dims)
 
 
+def _aggregate(reader: Reader, agg: str, x: Known, dims: Dims, keep: bool) -> object:
+    """`agg` in the dtype of the result, of half precision in float32: it would overflow on the way."""
+    if kind(dtype_of(x)) == "complex" and agg != "sum":
+        return NotImplemented
+    expr = operand(0) if dtype_of(x) == wide(reader.dtype) else cast(operand(0), wide(reader.dtype))
+    total = reduce_dims(reader, x, every_dim(x, dims), keep, agg, expr)
+    return in_dtype(reader, total, reader.dtype)  # sums of small integers are int64
+
+
 @rule("aten.sum.dim_IntList", "aten.sum.default")
-def sum_(reader: Reader, x: Known, dims: Sequence[int] | None = None, keep: bool = False, **_: object) -> Value:
-    return reduce_dims(reader, _cast_first(reader, x), _all(x, dims), keep, "sum")
+def sum_(reader: Reader, x: Known, dims: Dims = None, keep: bool = False, **_: object) -> object:
+    return _aggregate(reader, "sum", x, dims, keep)
 
 
 @rule("aten.mean.dim", "aten.mean.default")
-def mean(reader: Reader, x: Known, dims: Sequence[int] | None = None, keep: bool = False, **_: object) -> Value:
-    return reduce_dims(reader, _cast_first(reader, x), _all(x, dims), keep, "mean")
+def mean(reader: Reader, x: Known, dims: Dims = None, keep: bool = False, **_: object) -> object:
+    return _aggregate(reader, "mean", x, dims, keep)
 
 
 @rule("aten.prod.default", "aten.prod.dim_int")
-def prod(reader: Reader, x: Known, dim: int | None = None, keep: bool = False, **_: object) -> Value:
-    return reduce_dims(reader, _cast_first(reader, x), _all(x, dim), keep, "prod")
-
-
-@rule("aten.amax.default", "aten.max.default")
-def amax(reader: Reader, x: Known, dims: Sequence[int] | None = None, keep: bool = False) -> Value:
-    return reduce_dims(reader, x, _all(x, dims), keep, "max")
-
-
-@rule("aten.amin.default", "aten.min.default")
-def amin(reader: Reader, x: Known, dims: Sequence[int] | None = None, keep: bool = False) -> Value:
-    return reduce_dims(reader, x, _all(x, dims), keep, "min")
-
-
-@rule("aten.any.default", "aten.any.dim", "aten.any.dims")
-def any_(reader: Reader, x: Known, dims: int | Sequence[int] | None = None, keep: bool = False) -> object:
-    return reduce_dims(reader, x, _all(x, dims), keep, "any") if dtype_of(x) == "bool" else NotImplemented
-
-
-@rule("aten.all.default", "aten.all.dim", "aten.all.dims")
-def all_(reader: Reader, x: Known, dims: int | Sequence[int] | None = None, keep: bool = False) -> object:
-    return reduce_dims(reader, x, _all(x, dims), keep, "all") if dtype_of(x) == "bool" else NotImplemented
+def prod(reader: Reader, x: Known, dim: Dims = None, keep: bool = False, **_: object) -> object:
+    return _aggregate(reader, "prod", x, dim, keep)
 
 
 @rule("aten.logsumexp.default")
-def logsumexp(reader: Reader, x: Known, dims: Sequence[int], keep: bool = False) -> Value:
-    return reduce_dims(reader, _cast_first(reader, x), dims, keep, "logsumexp")
+def logsumexp(reader: Reader, x: Known, dims: Dims, keep: bool = False) -> object:
+    return _aggregate(reader, "logsumexp", x, dims, keep)
 
 
-def softmax_over(reader: Reader, x: Known, dim: int) -> Value | Formula:
-    """`exp(x - max x) / sum exp(x - max x)` along `dim`."""
-    top = reduce_dims(reader, x, [dim], True, "max")
-    weight = elementwise(reader, call("exp", operand(0) - operand(1)), x, top)
-    total = reduce_dims(reader, weight, [dim], True, "sum")
-    return elementwise(reader, operand(0) / operand(1), weight, total)
+@rule("aten.amax.default", "aten.max.default")
+def amax(reader: Reader, x: Known, dims: Dims = None, keep: bool = False) -> Value:
+    return reduce_dims(reader, x, every_dim(x, dims), keep, "any" if reader.dtype == "bool" else "max")
+
+
+@rule("aten.amin.default", "aten.min.default")
+def amin(reader: Reader, x: Known, dims: Dims = None, keep: bool = False) -> Value:
+    return reduce_dims(reader, x, every_dim(x, dims), keep, "all" if reader.dtype == "bool" else "min")
+
+
+@rule("aten.any.default", "aten.any.dim", "aten.any.dims")
+def any_(reader: Reader, x: Known, dims: Dims = None, keep: bool = False) -> object:
+    return _truth(reader, "any", x, dims, keep)
+
+
+@rule("aten.all.default", "aten.all.dim", "aten.all.dims")
+def all_(reader: Reader, x: Known, dims: Dims = None, keep: bool = False) -> object:
+    return _truth(reader, "all", x, dims, keep)
+
+
+def _truth(reader: Reader, agg: str, x: Known, dims: Dims, keep: bool) -> object:
+    named = [] if isinstance(dims, (list, tuple)) and not dims else every_dim(x, dims)  # unlike sum's: none is none
+    found = reduce_dims(reader, x, named, keep, agg, _differs_from_zero(x))
+    return in_dtype(reader, found, reader.dtype)  # of uint8, torch gives uint8
+
+
+def _differs_from_zero(x: Known) -> Expr:
+    return operand(0) if dtype_of(x) == "bool" else call("ne", operand(0), cast(const(0), dtype_of(x)))
+
+
+@rule("aten.max.dim", "aten.min.dim")
+def extreme(reader: Reader, x: Known, dim: int, keep: bool = False) -> object:
+    """The largest (smallest) element along `dim`, and the first index that it has."""
+    if not shape_of(x) or dtype_of(x) == "bool":
+        return NotImplemented
+    agg = "max" if "max" in reader.target else "min"
+    top = reduce_dims(reader, x, [dim], keep, agg)
+    return [top, _first_index(reader, x, dim, keep, agg)]
+
+
+@rule("aten.argmax.default", "aten.argmin.default")
+def arg_extreme(reader: Reader, x: Known, dim: int | None = None, keep: bool = False) -> object:
+    if dim is None or not shape_of(x) or dtype_of(x) == "bool":
+        return NotImplemented
+    return _first_index(reader, x, dim, keep, "max" if "argmax" in reader.target else "min")
+
+
+def _first_index(reader: Reader, x: Known, dim: int, keep: bool, agg: str) -> Value:
+    """`min over k of where(x == max x, index(k), size of k)`; NaN is the largest, and the smallest."""
+    value = reader.value(x)
+    top = reduce_dims(reader, x, [dim], True, agg, part=agg)
+    labels = reader.builder.variables(value.shape)
+    dim %= value.ndim
+    rest = tuple(() if k == dim else row for k, row in enumerate(labels))
+    position = cast(variable_index(labels[dim][0]), "int64")
+    hit = call("or", call("eq", operand(0), operand(1)), call("ne", operand(0), operand(0)))
+    join = call("where", hit, position, cast(const(value.shape[dim]), "int64"))
+    out = rest if keep else rest[:dim] + rest[dim + 1 :]
+    return reader.builder.einsum([(value, labels), (top, rest)], out, join, "min", reader.origin())
+
+
+@rule(
+    "aten.var.correction", "aten.std.correction", "aten.var.dim", "aten.std.dim", "aten.var.default", "aten.std.default"
+)
+def variance(reader: Reader, x: Known, dims: Dims = None, *rest: object, **named: object) -> object:
+    """`sum (x - mean x)^2 / (count - correction)`, or its square root."""
+    correction: object = 1.0
+    keep = False
+    if isinstance(dims, bool):  # var(x, unbiased)
+        correction = float(dims)
+        dims = None
+    elif "correction" in reader.target:
+        correction = 1.0 if named.get("correction") is None else named["correction"]
+        keep = named.get("keepdim") is True
+    elif rest:
+        correction, keep = float(rest[0] is True), len(rest) > 1 and rest[1] is True
+    if not isinstance(correction, (int, float)) or kind(dtype_of(x)) != "float":
+        return NotImplemented
+    along = every_dim(x, dims)
+    shape = shape_of(x)
+    count = 1
+    for dim in along:
+        count *= shape[dim] if shape else 1
+    centre = reduce_dims(reader, x, along, True, "mean", widened(0, dtype_of(x)), part="mean")
+    spread = elementwise(reader, widened(0, dtype_of(x)) - operand(1), x, centre, part="centred")
+    total = reduce_dims(reader, spread, along, keep, "sum", operand(0) * operand(0), part="sum")
+    share = operand(0) / const(float(max(count - correction, 0)))
+    return elementwise(reader, cast(call("sqrt", share) if "std" in reader.target else share, reader.dtype), total)
+
+
+def softmax_over(reader: Reader, x: Known, dim: int, dtype: str, safe: bool = False) -> Value | Formula:
+    """`exp(x - max x) / sum exp(x - max x)` along `dim`, in `dtype`; `safe`: 0 and not NaN where all x are -inf."""
+    top = reduce_dims(reader, x, [dim], True, "max", part="max")
+    own = dtype_of(x)
+    zero = cast(const(0.0), wide(own))
+    raised = call("exp", widened(0, own) - widened(1, own))
+    if safe:
+        raised = call("where", call("eq", operand(1), cast(const(-math.inf), own)), zero, raised)
+    weight = elementwise(reader, raised, x, top, part="exp")
+    total = reduce_dims(reader, weight, [dim], True, "sum", part="sum")
+    share = operand(0) / operand(1)
+    if safe:
+        share = call("where", call("eq", operand(1), zero), zero, share)
+    return elementwise(reader, share if dtype == dtype_of(weight) else cast(share, dtype), weight, total, part="share")
 
 
 @rule("aten.softmax.int", "aten._softmax.default")
 def softmax(reader: Reader, x: Known, dim: int, *_: object) -> Value | Formula:
-    return softmax_over(reader, _cast_first(reader, x), dim)
+    return softmax_over(reader, _at_least(reader, x), dim, reader.dtype)
 
 
 @rule("aten.log_softmax.int", "aten._log_softmax.default")
 def log_softmax(reader: Reader, x: Known, dim: int, *_: object) -> Value | Formula:
     """`x - logsumexp x` along `dim`."""
-    x = _cast_first(reader, x)
-    return elementwise(reader, operand(0) - operand(1), x, reduce_dims(reader, x, [dim], True, "logsumexp"))
+    x = _at_least(reader, x)
+    own = dtype_of(x)
+    total = reduce_dims(reader, x, [dim], True, "logsumexp", widened(0, own), part="logsumexp")
+    return elementwise(reader, cast(widened(0, own) - operand(1), reader.dtype), x, total)
 
 
-def _normalise(reader: Reader, x: Known, dims: list[int], eps: float, centre: bool) -> Value | Formula:
-    if centre:
-        x = elementwise(reader, operand(0) - operand(1), x, reduce_dims(reader, x, dims, True, "mean"))
-    square = reduce_dims(reader, x, dims, True, "mean", operand(0) * operand(0))
-    return elementwise(reader, operand(0) * call("rsqrt", operand(1) + const(eps)), x, square)
-
-
-def _affine(reader: Reader, x: Value | Formula, weight: Known | None, bias: Known | None) -> Value | Formula:
-    if weight is not None:
-        x = elementwise(reader, operand(0) * operand(1), x, weight)
-    return x if bias is None else elementwise(reader, operand(0) + operand(1), x, bias)
-
-
-@rule("aten.layer_norm.default")
-def layer_norm(
-    reader: Reader,
-    x: Known,
-    shape: Sequence[int],
-    weight: Known | None = None,
-    bias: Known | None = None,
-    eps: float = 1e-5,
-    *_: object,
-) -> Value | Formula:
-    """`(x - mean x) / sqrt(mean (x - mean x)^2 + eps) * weight + bias` over the last dimensions."""
-    dims = list(range(-len(shape), 0))
-    return _affine(reader, _normalise(reader, x, dims, eps, centre=True), weight, bias)
-
-
-@rule("aten.rms_norm.default")
-def rms_norm(
-    reader: Reader, x: Known, shape: Sequence[int], weight: Known | None = None, eps: float | None = None
-) -> object:
-    """`x / sqrt(mean x^2 + eps) * weight` over the last dimensions."""
-    if eps is None:
-        return NotImplemented
-    return _affine(reader, _normalise(reader, x, list(range(-len(shape), 0)), eps, centre=False), weight, None)
-
-
-@rule("aten.batch_norm.default")
-def batch_norm(
-    reader: Reader,
-    x: Known,
-    weight: Known | None,
-    bias: Known | None,
-    mean: Known | None,
-    variance: Known | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-    *_: object,
-) -> Value | Formula:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias` along dimension 1, with the running statistics."""
-    if training or mean is None or variance is None:
-        raise reader.error("batch norm that updates its running statistics is not captured: call model.eval()")
-    shape = (-1, *(1 for _ in shape_of(x)[2:]))
-    along = [None if part is None else _unsqueezed(reader, part, len(shape) - 1) for part in (weight, bias)]
-    centred = elementwise(reader, operand(0) - operand(1), x, _unsqueezed(reader, mean, len(shape) - 1))
-    scale = call("rsqrt", operand(1) + const(eps))
-    scaled = elementwise(reader, operand(0) * scale, centred, _unsqueezed(reader, variance, len(shape) - 1))
-    return _affine(reader, scaled, *along)
-
-
-def _unsqueezed(reader: Reader, x: Known, times: int) -> Value:
-    value = reader.value(x)
-    for _ in range(times):
-        value = insert(value, value.ndim)
-    return value
-
-
-@rule("aten.cross_entropy_loss.default")
-def cross_entropy(
-    reader: Reader,
-    x: Known,
-    target: Known,
-    weight: Known | None = None,
-    reduction: int = 1,
-    ignore_index: int = -100,
-    smoothing: float = 0.0,
-) -> object:
-    """`logsumexp x - x[target]`, averaged over the targets that are not `ignore_index` (reduction 1) or summed (2)."""
-    if weight is not None or smoothing or dtype_of(target) == dtype_of(x):
-        return NotImplemented
-    classes = min(1, len(shape_of(x)) - 1)
-    total = reduce_dims(reader, x, [classes], False, "logsumexp")
-    loss = elementwise(reader, operand(0) - operand(1), total, _picked(reader, x, target, classes))
-    counted = call("ne", operand(1), const(ignore_index))
-    kept = elementwise(reader, call("where", counted, operand(0), const(0.0)), loss, target)
-    everywhere = range(len(shape_of(target)))
-    if reduction == 0:
-        return kept
-    summed = reduce_dims(reader, kept, everywhere, False, "sum")
-    if reduction == 2:
-        return summed
-    number = call("ne", operand(0), const(ignore_index))
-    count = reduce_dims(reader, target, everywhere, False, "sum", cast(number, reader.dtype))
-    return elementwise(reader, operand(0) / operand(1), summed, count)
-
-
-def _picked(reader: Reader, x: Known, target: Known, dim: int) -> Value:
-    """`x` at the index along `dim` that `target` gives; 0 where it gives none."""
-    value, chosen = reader.value(x), reader.value(target)
-    labels = reader.builder.variables(value.shape)
-    rest = tuple(label for k, label in enumerate(labels) if k != dim)
-    join = call("where", call("eq", operand(1), variable_index(labels[dim][0])), operand(0), const(0.0))
-    return reader.builder.einsum([(value, labels), (chosen, rest)], rest, join, "sum", reader.origin)
+def _at_least(reader: Reader, x: Known) -> Known:
+    """In the dtype of the result where that is wider: torch casts its operand first."""
+    return in_dtype(reader, x, reader.dtype)

@@ -1,7 +1,7 @@
 """Operators that move elements: as views where they can be, as einsums over split labels, last as kernels.
 
-A slice that takes one of equal parts (a half of a rotary embedding) splits the label and selects along the outer factor;
-a concatenation of equal parts makes such a factor. All other labels stay free in every case.
+A slice that takes one of equal parts (a half of a rotary embedding) splits the label and selects along the outer
+factor; a concatenation of equal parts makes such a factor. All other labels stay free in every case.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from einsplit.builder import variable_index
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import elementwise, shape_of
+from einsplit.capture.rules.common import Scalar, in_dtype, shape_of
 from einsplit.scalar import Expr, call, cast, const, index, operand, substitute
 from einsplit.views import Factor, Value, drop, expand, insert, permute, reshape
 
@@ -31,7 +31,7 @@ MAX_PARTS = 8  # a concatenation of more equal parts reads them all for each ele
     "aten.unflatten.int",
 )
 def view(reader: Reader, x: Known, *_: object) -> Value:
-    return reader.builder.reshape(reader.value(x), reader.shape, reader.origin)
+    return reader.builder.reshape(reader.value(x), reader.shape, reader.origin())
 
 
 @rule(
@@ -128,12 +128,8 @@ def _pick(reader: Reader, value: Value, dim: int, at: int) -> Value:
     else:
         zero, agg = cast(const(0), value.dtype), "sum"
     join = call("where", call("eq", variable_index(labels[dim][0]), const(at)), operand(0), zero)
-    picked = reader.builder.einsum([(value, labels)], out, join, agg, reader.origin)
-    if picked.dtype == value.dtype:
-        return picked
-    narrow = elementwise(reader, cast(operand(0), value.dtype), picked)  # sums of small integers are int64
-    assert isinstance(narrow, Value)
-    return narrow
+    picked = reader.builder.einsum([(value, labels)], out, join, agg, reader.origin())
+    return reader.value(in_dtype(reader, picked, value.dtype))  # sums of small integers are int64
 
 
 @rule("aten.slice.Tensor", "aten.narrow.default")
@@ -158,14 +154,12 @@ def slice_(
 
 @rule("aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default", "aten.unbind.int")
 def split(reader: Reader, x: Known, sizes: int | Sequence[int] = 0, dim: int = 0) -> list[Value]:
-    assert reader.node is not None
     value = reader.value(x)
-    target = str(reader.node.target)
-    if "unbind" in target:
+    if "unbind" in reader.target:
         dim = int(sizes) if isinstance(sizes, int) else 0
         return [_pick(reader, value, dim % value.ndim, k) for k in range(value.shape[dim])]
     dim %= value.ndim
-    lengths = [int(part.shape[dim]) for part in reader.node.meta["val"]]
+    lengths = [int(part.shape[dim]) for part in reader.metas]
     starts = [sum(lengths[:k]) for k in range(len(lengths))]
     found = []
     for start, length in zip(starts, lengths, strict=True):
@@ -183,17 +177,18 @@ def split(reader: Reader, x: Known, sizes: int | Sequence[int] = 0, dim: int = 0
 
 
 @rule("aten.cat.default", "aten.concat.default", "aten.stack.default")
-def cat(reader: Reader, parts: Sequence[Known], dim: int = 0) -> Value:
-    assert reader.node is not None
-    values = [reader.value(part) for part in parts]
-    if "stack" in str(reader.node.target):
+def cat(reader: Reader, parts: Sequence[Known], dim: int = 0) -> object:
+    values = [reader.value(in_dtype(reader, part, reader.dtype)) for part in parts]
+    if "stack" in reader.target:
         dim %= values[0].ndim + 1
         values = [insert(value, dim) for value in values]
-    dim %= max(value.ndim for value in values)
     values = [value for value in values if value.shape != (0,)]  # torch lets an empty vector join anything
+    if not values:
+        return NotImplemented
+    dim %= values[0].ndim
     if len(values) == 1:
         return values[0]
-    if len({value.shape for value in values}) > 1 or len(values) > MAX_PARTS:
+    if len({value.shape for value in values}) > 1 or len(values) > MAX_PARTS or 0 in values[0].shape:
         return _along(reader, "cat", values, dim, {})
     return _interleave(reader, values, dim)
 
@@ -210,28 +205,42 @@ def _interleave(reader: Reader, values: Sequence[Value], dim: int) -> Value:
     for k in reversed(range(count - 1)):
         join = call("where", call("eq", variable_index(part), const(k)), operand(k), join)
     out = (*labels[:dim], (part, *labels[dim]), *labels[dim + 1 :])
-    return reader.builder.einsum([(value, labels) for value in values], out, join, "sum", reader.origin)
+    return reader.builder.einsum([(value, labels) for value in values], out, join, "sum", reader.origin())
 
 
 @rule("aten.constant_pad_nd.default", "aten.pad.default")
-def pad(reader: Reader, x: Known, widths: Sequence[int], mode: object = "constant", fill: float | None = 0) -> object:
-    """Constants around the last dimensions, as a join over a longer label's index and a concatenation."""
-    filler = 0 if fill is None else fill
-    if isinstance(mode, (int, float)):
-        mode, filler = "constant", mode
+def pad(reader: Reader, x: Known, widths: Sequence[int], mode: object = "constant", fill: Scalar | None = 0) -> object:
+    """Constants around the last dimensions, concatenated."""
+    if not isinstance(mode, str):  # constant_pad_nd has none
+        mode, fill = "constant", _number(mode)
     if mode != "constant" or any(width < 0 for width in widths):
         return NotImplemented
+    filler = cast(const(0 if fill is None else fill), reader.dtype)
     value = reader.value(x)
     for k in range(len(widths) // 2):
         dim = value.ndim - 1 - k
-        pieces = []
-        for width in widths[2 * k : 2 * k + 2]:
+        around = [value]
+        for at, width in ((0, widths[2 * k]), (2, widths[2 * k + 1])):
             shape = (*value.shape[:dim], width, *value.shape[dim + 1 :])
-            block = Formula(shape, cast(const(filler), value.dtype), value.dtype)
-            pieces.append(reader.value(block) if width else None)
-        around = [part for part in (pieces[0], value, pieces[1]) if part is not None]
+            if width:
+                around.insert(at, reader.value(Formula(shape, filler, value.dtype)))
         if len(around) > 1:
             value = _along(reader, "cat", around, dim, {})
+    return value
+
+
+def _number(argument: object) -> Scalar:
+    assert isinstance(argument, (bool, int, float)), argument
+    return argument
+
+
+@rule("aten.flip.default")
+def flip(reader: Reader, x: Known, dims: Sequence[int]) -> Value:
+    """A slice from the last element to the first along each dimension."""
+    value = reader.value(x)
+    for dim in {dim % value.ndim for dim in dims} if value.ndim else ():
+        if value.shape[dim] > 1:
+            value = _along(reader, "slice", [value], dim, {"start": value.shape[dim] - 1, "step": -1}, value.shape[dim])
     return value
 
 
@@ -254,4 +263,4 @@ def _along(
     whole = frozenset(variable for (variable,) in (*own, result))
     attributes = {**attributes, "dim": dim}
     results = [(dims, values[0].dtype)]
-    return builder.kernel(kernel, operands, results, reader.origin, brackets=whole, attributes=attributes)[0]
+    return builder.kernel(kernel, operands, results, reader.origin(), brackets=whole, attributes=attributes)[0]

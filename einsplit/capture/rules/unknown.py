@@ -8,32 +8,26 @@ import torch
 
 from einsplit.capture.formulas import Formula, dtype_name
 from einsplit.capture.reader import Reader
+from einsplit.dtypes import kind
 from einsplit.views import Value, expand
+
+# Torch raises where an integer is divided by 0, and the padding of a cut label may be 0.
+_DIVIDES = ("aten.div.", "aten.fmod.", "aten.remainder.", "aten.floor_divide.", "aten.gcd.", "aten.lcm.")
 
 
 def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwargs: object) -> object:
     """The operator as an `aten` kernel node for each of its results."""
-    if target._schema.is_mutable:
-        raise reader.error(f"{target} changes its arguments in place: use the form that returns a new tensor")
-    assert reader.node is not None
-    meta = reader.node.meta["val"]
-    metas = list(meta) if isinstance(meta, (tuple, list)) else [meta]
-    if not all(isinstance(part, torch.Tensor) for part in metas):
-        raise reader.error(
-            f"{target} returns {type(meta).__name__}, not tensors: its value would choose the path taken"
-        )
     values: list[Value] = []
     template = [_template(reader, args, values), _template(reader, dict(kwargs), values)]
     attributes: dict[str, object] = {"op": str(target), "args": template[0], "kwargs": template[1]}
-    shapes = [tuple(int(size) for size in part.shape) for part in metas]
-    dtypes = [dtype_name(part.dtype) for part in metas]
+    shapes = [tuple(meta.shape) for meta in reader.metas]
+    dtypes = [dtype_name(meta.dtype) for meta in reader.metas]
     builder = reader.builder
-    pointwise = torch.Tag.pointwise in target.tags and len(metas) == 1
-    if pointwise:
+    raises = str(target).startswith(_DIVIDES) and kind(dtypes[0]) == "int"
+    if torch.Tag.pointwise in target.tags and not raises and len(shapes) == 1:
         dims = builder.variables(shapes[0])
         operands = [(expand(value, shapes[0]), dims) for value in values]
-        results = [(dims, dtypes[0])]
-        return builder.kernel("aten", operands, results, reader.origin, attributes=attributes)[0]
+        return builder.kernel("aten", operands, [(dims, dtypes[0])], reader.origin(), attributes=attributes)[0]
     reads = [builder.variables(value.shape) for value in values]
     outs = [builder.variables(shape) for shape in shapes]
     whole = frozenset(variable for dims in (*reads, *outs) for (variable,) in dims)
@@ -41,11 +35,11 @@ def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwar
         "aten",
         list(zip(values, reads, strict=True)),
         list(zip(outs, dtypes, strict=True)),
-        reader.origin,
+        reader.origin(),
         brackets=whole,
         attributes=attributes,
     )
-    return list(found) if isinstance(meta, (tuple, list)) else found[0]
+    return list(found) if reader.is_list else found[0]
 
 
 def _template(reader: Reader, argument: object, values: list[Value]) -> object:
@@ -65,6 +59,9 @@ def _template(reader: Reader, argument: object, values: list[Value]) -> object:
         return {"drop": True}
     if isinstance(argument, float) and argument - argument != 0:
         return {"float": str(argument)}
+    if isinstance(argument, complex):
+        return {"complex": [str(argument.real), str(argument.imag)]}
     if argument is None or isinstance(argument, (bool, int, float, str)):
         return argument
-    raise reader.error(f"an argument of type {type(argument).__name__} cannot be recorded")
+    kind_of = type(argument).__name__
+    raise reader.error(f"{reader.target} has a {kind_of} among its arguments", f"Pass no {kind_of} here.")

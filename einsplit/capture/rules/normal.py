@@ -1,0 +1,165 @@
+"""Normalisations and losses, composed of reductions, as einsums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from einsplit.builder import variable_index
+from einsplit.capture.formulas import Formula
+from einsplit.capture.reader import Known, Reader, rule
+from einsplit.capture.rules.common import (
+    dtype_of,
+    elementwise,
+    in_dtype,
+    reduce_dims,
+    shape_of,
+    torch_dtype,
+    wide,
+    widened,
+)
+from einsplit.dtypes import kind
+from einsplit.scalar import Expr, call, cast, const, operand
+from einsplit.views import Value, insert
+
+
+def normalised(
+    reader: Reader, x: Known, dims: Sequence[int], eps: float, centre: bool, weight: Known | None, bias: Known | None
+) -> Value | Formula:
+    """`(x - mean x) / sqrt(mean (x - mean x)^2 + eps) * weight + bias`; without `centre`, mean x is left out."""
+    own = dtype_of(x)
+    if centre:
+        middle = reduce_dims(reader, x, dims, True, "mean", widened(0, own), part="mean")
+        x = elementwise(reader, widened(0, own) - operand(1), x, middle, part="centred")
+    read = widened(0, dtype_of(x))
+    square = reduce_dims(reader, x, dims, True, "mean", read * read, part="variance")
+    return affine(reader, read * call("rsqrt", operand(1) + const(eps)), x, square, weight, bias)
+
+
+def affine(reader: Reader, expr: Expr, x: Known, y: Known, weight: Known | None, bias: Known | None) -> Value | Formula:
+    """`expr(x, y) * weight + bias` in the dtype of the result."""
+    operands = [x, y]
+    if weight is not None:
+        expr = expr * widened(len(operands), dtype_of(weight))
+        operands.append(weight)
+    if bias is not None:
+        expr = expr + widened(len(operands), dtype_of(bias))
+        operands.append(bias)
+    return elementwise(reader, cast(expr, reader.dtype), *operands)
+
+
+@rule("aten.layer_norm.default")
+def layer_norm(
+    reader: Reader,
+    x: Known,
+    shape: Sequence[int],
+    weight: Known | None = None,
+    bias: Known | None = None,
+    eps: float = 1e-5,
+    *_: object,
+) -> Value | Formula:
+    return normalised(reader, x, range(-len(shape), 0), eps, True, weight, bias)
+
+
+@rule("aten.rms_norm.default")
+def rms_norm(
+    reader: Reader, x: Known, shape: Sequence[int], weight: Known | None = None, eps: float | None = None
+) -> Value | Formula:
+    """`x / sqrt(mean x^2 + eps) * weight` over the last dimensions."""
+    least = torch.finfo(torch_dtype(wide(dtype_of(x)))).eps if eps is None else eps
+    return normalised(reader, x, range(-len(shape), 0), least, False, weight, None)
+
+
+@rule("aten.group_norm.default")
+def group_norm(
+    reader: Reader,
+    x: Known,
+    groups: int,
+    weight: Known | None = None,
+    bias: Known | None = None,
+    eps: float = 1e-5,
+    *_: object,
+) -> Value:
+    """Mean and variance over each group of channels (dimension 1) and everything behind."""
+    batch, channels, *rest = shape_of(x)
+    origin = reader.origin("groups")
+    grouped = reader.builder.reshape(reader.value(x), (batch, groups, channels // groups, *rest), origin)
+    along = [
+        None if part is None else _trailing(reader, part, (groups, channels // groups), len(rest))
+        for part in (weight, bias)
+    ]
+    found = normalised(reader, grouped, range(2, grouped.ndim), eps, True, *along)
+    return reader.builder.reshape(reader.value(found), reader.shape, origin)
+
+
+@rule("aten.batch_norm.default")
+def batch_norm(
+    reader: Reader,
+    x: Known,
+    weight: Known | None,
+    bias: Known | None,
+    mean: Known | None,
+    variance: Known | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *_: object,
+) -> Value | Formula:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias` along dimension 1: of the batch where none are kept."""
+    ndim = len(shape_of(x))
+    own = [None if p is None else _trailing(reader, p, shape_of(p), ndim - 2) for p in (weight, bias, mean, variance)]
+    if training or own[2] is None or own[3] is None:
+        return normalised(reader, x, [0, *range(2, ndim)], eps, True, own[0], own[1])
+    centred = elementwise(reader, widened(0, dtype_of(x)) - widened(1, dtype_of(own[2])), x, own[2], part="centred")
+    scale = call("rsqrt", widened(1, dtype_of(own[3])) + const(eps))
+    return affine(reader, operand(0) * scale, centred, own[3], own[0], own[1])
+
+
+def _trailing(reader: Reader, x: Known, shape: Sequence[int], times: int) -> Value:
+    """The tensor in `shape`, with that many dimensions of size 1 behind."""
+    value = reader.builder.reshape(reader.value(x), shape, reader.origin("groups"))
+    for _ in range(times):
+        value = insert(value, value.ndim)
+    return value
+
+
+@rule("aten.cross_entropy_loss.default")
+def cross_entropy(
+    reader: Reader,
+    x: Known,
+    target: Known,
+    weight: Known | None = None,
+    reduction: int = 1,
+    ignore_index: int = -100,
+    smoothing: float = 0.0,
+) -> object:
+    """`logsumexp x - x[target]`, averaged over the targets that are not `ignore_index` (reduction 1) or summed (2)."""
+    if weight is not None or smoothing or kind(dtype_of(target)) == "float":
+        return NotImplemented
+    classes = min(1, len(shape_of(x)) - 1)
+    own = dtype_of(x)
+    total = reduce_dims(reader, x, [classes], False, "logsumexp", widened(0, own), part="logsumexp")
+    picked = _picked(reader, x, target, classes)
+    counted = call("ne", operand(2), const(ignore_index))
+    lost = call("where", counted, operand(0) - widened(1, own), cast(const(0.0), dtype_of(total)))
+    loss = elementwise(reader, lost, total, picked, target, part="loss")
+    everywhere = range(len(shape_of(target)))
+    if reduction == 0:
+        return in_dtype(reader, loss, reader.dtype)
+    summed = reduce_dims(reader, loss, everywhere, False, "sum", part="sum")
+    if reduction == 2:
+        return in_dtype(reader, summed, reader.dtype)
+    number = cast(call("ne", operand(0), const(ignore_index)), dtype_of(summed))
+    count = reduce_dims(reader, target, everywhere, False, "sum", number, part="count")
+    return elementwise(reader, cast(operand(0) / operand(1), reader.dtype), summed, count)
+
+
+def _picked(reader: Reader, x: Known, target: Known, dim: int) -> Value:
+    """`x` at the index along `dim` that `target` gives; 0 where it gives none."""
+    value, chosen = reader.value(x), reader.value(target)
+    labels = reader.builder.variables(value.shape)
+    rest = tuple(label for k, label in enumerate(labels) if k != dim)
+    zero = cast(const(0.0), value.dtype)
+    join = call("where", call("eq", operand(1), variable_index(labels[dim][0])), operand(0), zero)
+    return reader.builder.einsum([(value, labels), (chosen, rest)], rest, join, "sum", reader.origin("picked"))
