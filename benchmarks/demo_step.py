@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from transformers import LlamaForCausalLM
 
@@ -61,7 +62,7 @@ def measure_load(model: LlamaForCausalLM, batch: int, seq: int, turns: int) -> t
     with ExitStack() as sessions:
         for name, devices, backend in RUNS:
             fast = sessions.enter_context(parallel(model, planned[devices], backend))
-            who[name] = lambda fast=fast: parallel_logits(fast, ids)  # type: ignore[misc]
+            who[name] = partial(parallel_logits, fast, ids)
         return planned[2], median_seconds(who, turns)
 
 

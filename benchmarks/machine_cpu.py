@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from benchmarks.exchange import SIZES, over_gloo, over_threads
@@ -42,7 +44,7 @@ def matmul(budget: float, quick: bool) -> Table:
     rows = []
     for n in MATMUL_SIZES[:4] if quick else MATMUL_SIZES:
         x, y, out = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
-        seconds = median_call_seconds(lambda x=x, y=y, out=out: torch.matmul(x, y, out=out), budget)
+        seconds = median_call_seconds(partial(torch.matmul, x, y, out=out), budget)
         rows.append((f"{n}", seconds_text(seconds), f"{2 * n**3 / seconds / 1e9:.3g}"))
     note = "float32, one thread, n x n by n x n, median; 2 n^3 operations."
     return Table("Matrix products", note, ("n", "time", "10^9 operations/s"), rows)
@@ -52,8 +54,8 @@ def memory(budget: float, quick: bool) -> Table:
     rows = []
     for nbytes in PASS_BYTES[:2] if quick else PASS_BYTES:
         x, out = torch.rand(nbytes // 4), torch.empty(nbytes // 4)
-        seconds = median_call_seconds(lambda x=x, out=out: torch.add(x, 1.0, out=out), budget)
-        fresh = median_call_seconds(lambda x=x: torch.add(x, 1.0), budget)
+        seconds = median_call_seconds(partial(torch.add, x, 1.0, out=out), budget)
+        fresh = median_call_seconds(partial(torch.add, x, 1.0), budget)
         rates = (f"{2 * nbytes / taken / 1e9:.3g}" for taken in (seconds, fresh))
         rows.append((bytes_text(nbytes), seconds_text(seconds), *rates))
     note = (

@@ -72,7 +72,7 @@ def git(*arguments: str) -> str:
 
 def hardware() -> str:
     """Cores this process may use, and the name of the processor."""
-    names = ()
+    names: tuple[str, ...] = ()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = tuple(dict.fromkeys(line.partition(":")[2].strip() for line in lines if line.startswith("model name")))

@@ -99,16 +99,14 @@ def num_operations(program: Program) -> int:
     return sum(i.operations for i in program.instructions if isinstance(i, Compute))
 
 
-def parallel(model: LlamaForCausalLM, planned: Planned, backend: str) -> Parallelized:
+def parallel(model: LlamaForCausalLM, planned: Planned, backend: str) -> Parallelized[..., object]:
     """The model, run by the plan."""
-    found = parallelize(model, machine=planned.plan.machine, backend=backend, plan=planned.plan)
-    assert isinstance(found, Parallelized)
-    return found
+    return parallelize(model, machine=planned.plan.machine, backend=backend, plan=planned.plan)
 
 
 def compare(
     model: LlamaForCausalLM,
-    fast: Parallelized,
+    fast: Parallelized[..., object],
     ids: Tensor,
     planned: Planned,
     repeats: int = 1,
@@ -137,9 +135,11 @@ def compare(
     )
 
 
-def parallel_logits(fast: Parallelized, ids: Tensor) -> Tensor:
+@torch.no_grad()
+def parallel_logits(fast: Parallelized[..., object], ids: Tensor) -> Tensor:
+    """The logits of the devices, as the original returns them."""
     result = fast(ids)
-    assert isinstance(result, CausalLMOutputWithPast), "what comes out is what the original returns"
+    assert isinstance(result, CausalLMOutputWithPast)
     assert result.logits is not None
     return result.logits
 

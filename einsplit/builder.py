@@ -228,7 +228,9 @@ class Builder:
 
     def _detached(self, value: Value) -> Value:
         """A copy whose dimensions are new extents: for two uses of a value that cut it in ways that do not fit."""
-        read = self.variables(value.shape)
+        # Factor by factor: one fresh label for a dimension would not fit two factors of which one has no element.
+        rows = [dim_extents(self.extents, dim) for dim in value.dims]
+        read = tuple(tuple(self.extents.new(self.extents.size(extent)) for extent in row) for row in rows)
         dims = self.variables(value.shape)
         brackets = frozenset(variable for dim in (*read, *dims) for variable in dim)
         shape: list[int] = list(value.shape)

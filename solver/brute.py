@@ -1,6 +1,7 @@
 """The oracle of the optimizers: every plan of a tiny graph, enumerated.
 
-Shares the Problem's prices with them, and nothing of their search: prices stand in one array over all choices of all nodes.
+Shares the Problem's prices with them, and nothing of their search: prices stand in one array over all choices of all
+nodes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def brute(graph: Graph, machine: Machine) -> Found:
 
 
 def _without_idle(graph: Graph, machine: Machine, axes_of: AxesOf) -> Iterator[AxesOf]:
-    """The table, and those with fewer digits that pad less: of tables that pad alike the largest has all their plans."""
+    """The table, and those of fewer digits that pad less; of tables that pad alike the largest has all their plans."""
     rows = []
     for label, axes in axes_of.items():
         kept: list[tuple[tuple[int, ...], int]] = []

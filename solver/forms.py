@@ -18,7 +18,7 @@ FormKind = Literal["input", "alias", "contract", "lookup", "pick", "join", "kern
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`contract`: a product of two, summed. `lookup`: rows of a table. `pick`: one index of a label. `join`: anything."""
+    """`contract`: a sum of products of two. `lookup`: rows of a table. `pick`: one index of a label. `join`: others."""
 
     kind: FormKind
     label: Label = ""  # the label looked up or picked along

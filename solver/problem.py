@@ -1,7 +1,7 @@
 """The tables every optimizer receives: what each node may choose, what it costs, and what each edge costs.
 
-Variables are the nodes of a prepared Graph; a choice of a node is one entry per mesh axis. Prices are kept by content, so
-that repeated layers are priced once.
+Variables are the nodes of a prepared Graph; a choice of a node is one entry per mesh axis. Prices are kept by content,
+so that repeated layers are priced once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From the layout a producer leaves to the layout a reader wants: the steps, in order, that both price and Program use.
 
-Slicing comes first (it makes everything after it smaller), then reduce-scatter (partial -> cut), all-to-all (cut -> other
-cut), and last all-reduce (partial -> whole) and all-gather (cut -> whole). Axes of one tier that do the same thing are one
-collective; a faster tier reduces before a slower one, and gathers after it.
+Slicing comes first (it makes everything after it smaller), then reduce-scatter (partial -> cut), all-to-all (cut ->
+other cut), and last all-reduce (partial -> whole) and all-gather (cut -> whole). Axes of one tier that do the same are
+one collective; a faster tier reduces before a slower one, and gathers after it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Step:
 
 
 def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequence[int]]) -> tuple[Step, ...]:
-    """Steps from `source` to `target`; partial entries of the source combine by `agg`, those of the target are addends."""
+    """Steps from `source` to `target`. Partial entries of the source combine by `agg`; of the target they are addends."""
     steps: list[Step] = []
     now = list(source)
     if PARTIAL not in source:

@@ -4,8 +4,8 @@
         repeat: for each group: shardings <- argmin over the group's choices at all nodes   ((min,+) contraction)
         until no group improves the plan
 
-A group of one axis has 3 to 8 choices a node. A tier is first swept as one coarse axis (all its axes choose alike), then
-axis by axis. Small graphs are also solved over all axes at once, which is exact for the digit tables at hand.
+A group of one axis has 3 to 8 choices a node. A tier is first swept as one coarse axis (all its axes choose alike),
+then axis by axis. Small graphs are also solved over all axes at once, which is exact for the digit tables at hand.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> F
 
 
 def joint(graph: Graph, machine: Machine) -> Found:
-    """The cheapest plan over all axes at once, for every start's digit tables. Raises TooWide where tables do not fit."""
+    """The cheapest plan over all axes at once, for every start's digit tables. Raises TooWide where they do not fit."""
     memo = Memo(graph)
     every = tuple(range(len(machine.axes)))
     found = []

@@ -9,6 +9,7 @@ into one that does not, whatever shares storage in it.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,8 @@ def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapp
 
 def _traced(wrapper: _Wrapper, tensors: tuple[torch.Tensor, ...]) -> ExportedProgram:
     try:
-        with preserve_node_meta():  # keeps the recorded lines
+        with warnings.catch_warnings(), preserve_node_meta():  # which keeps the recorded lines
+            warnings.filterwarnings("ignore", r".*_flat_weights.* were assigned during export")  # by torch's own LSTM
             return torch.export.export(wrapper, tensors, strict=False)
     except CaptureError:
         raise

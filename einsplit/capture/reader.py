@@ -142,6 +142,15 @@ class Reader:
         value = self._node.meta["val"]
         return list(value) if isinstance(value, (tuple, list)) else [value]
 
+    def operand_meta(self, position: int) -> torch.Tensor:
+        """Shape, dtype and strides of a tensor that the operator being read takes, as torch found them."""
+        assert self._node is not None
+        given = self._node.args[position]
+        assert isinstance(given, FxNode)
+        found = given.meta["val"]
+        assert isinstance(found, torch.Tensor)
+        return found
+
     @property
     def is_list(self) -> bool:
         """Whether the operator being read returns several tensors."""
@@ -220,5 +229,11 @@ def _off_meta(argument: object) -> object:
 
 
 def _is_idle_dropout(name: str, args: Sequence[object]) -> bool:
-    idle = "dropout" in name and len(args) > 2 and (args[2] is False or args[1] == 0)
-    return idle or name.startswith("aten.scaled_dot_product_attention")
+    """Whether an operator that may drop elements drops none."""
+    if name.startswith("aten.scaled_dot_product_attention"):  # its rule looks
+        return True
+    at = 1 if "dropout" in name else 5 if name in _RECURRENT else None
+    return at is not None and len(args) > at + 1 and (args[at] == 0 or args[at + 1] is False)
+
+
+_RECURRENT = ("aten.lstm.input", "aten.gru.input", "aten.rnn_tanh.input", "aten.rnn_relu.input")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -20,7 +21,8 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
     if not any(map(_wants_rewriting, _nodes(program.graph_module))):
         return program
     try:
-        with preserve_node_meta():
+        with warnings.catch_warnings(), preserve_node_meta():
+            warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own code
             rewritten: ExportedProgram = program.run_decompositions({})
         return rewritten
     except Exception as error:
@@ -48,8 +50,8 @@ def _is_in_place(node: Node) -> bool:
 
 def _wants_rewriting(node: Node) -> bool:
     casts = str(node.target) == "wrap_with_autocast" and node.args[2] is True
-    trains = str(node.target).startswith(("aten.batch_norm", "aten.instance_norm"))  # in place, and does not say so
-    return _is_in_place(node) or casts or (trains and node.args[5] is True)
+    keeps = str(node.target).startswith(("aten.batch_norm", "aten.instance_norm")) and node.args[3] is not None
+    return _is_in_place(node) or casts or (keeps and node.args[5] is True)  # running statistics: in place, undeclared
 
 
 def refuse_writes(

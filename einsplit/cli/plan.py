@@ -45,7 +45,8 @@ def plan(target: str, devices: int | None, machine: str, method: str, output: st
     planned = time.perf_counter()
     if output is not None:
         made.save(output)
-    rivals = {method: make_plan(graph, chosen, method) for method in RIVALS}
+    with progress(f"pricing {' and '.join(RIVALS)}"):
+        rivals = {method: make_plan(graph, chosen, method) for method in RIVALS}
     if as_json:
         print_json(
             summary(made)

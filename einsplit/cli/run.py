@@ -85,9 +85,9 @@ def run(
     for name, (dtype, *shape) in outputs.items():
         click.echo(f"{name}: {dtype}{shape}")
     click.echo(f"{steps} steps on {program.num_devices} {backend} devices, median {seconds_text(median(times))}")
-    click.echo(
-        f"bytes sent by each device: {bytes_text(predicted)} predicted, {', '.join(map(bytes_text, moved))} moved"
-    )
+    # One figure where all devices sent as much.
+    counted = ", ".join(map(bytes_text, moved if len(set(moved)) > 1 else moved[:1]))
+    click.echo(f"bytes sent by each device: {bytes_text(predicted)} predicted, {counted} moved")
     if difference is not None:
         click.echo(f"largest difference from the original: {difference:.3g}")
 

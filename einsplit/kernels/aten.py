@@ -17,6 +17,7 @@ from einsplit.monoid import Array
 
 def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> list[Tensor]:
     """The results of `attributes['op']` on its recorded arguments."""
+    operands = [operand.contiguous() for operand in operands]  # some operators take no other strides
     args = _filled(attributes["args"], operands)
     given = attributes["kwargs"]
     assert isinstance(args, list) and isinstance(given, dict)

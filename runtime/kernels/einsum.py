@@ -8,11 +8,11 @@ from math import prod
 import torch
 from torch import Tensor
 
+from einsplit.monoid import monoid
 from einsplit.runtime.kernels.aggregate import combine, reduce
 from einsplit.runtime.kernels.call import Call
 from einsplit.runtime.kernels.scalars import TORCH, torch_dtype
 from einsplit.scalar import evaluate, labels_of
-from einsplit.monoid import monoid
 
 MAX_JOINED = 1 << 22  # elements of a join that stand in memory at once
 
@@ -40,6 +40,8 @@ def lookup(call: Call, operands: Sequence[Tensor]) -> Tensor:
     known = (wide == ids) & (wide >= 0) & (wide < extent.size)
     row = place[torch.where(known, wide, extent.size)]
     rows = table.movedim(node.reads[1].index(node.chosen), 0)
+    if not extent.size:
+        return rows.new_zeros([*row.shape, *rows.shape[1:]], dtype=torch_dtype(node.dtype))
     found = rows[row.clamp(min=0)]
     hit = (row >= 0).reshape([*row.shape, *([1] * (rows.ndim - 1))])
     return torch.where(hit, found, torch.zeros((), dtype=found.dtype)).to(torch_dtype(node.dtype))

@@ -54,7 +54,10 @@ def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """The kernel's result number `numbers[0]`, its whole labels padded again."""
     node = call.node
     whole = set(node.whole)
-    size = lambda label: node.extents[label].size if label in whole else call.local(label)  # noqa: E731
+
+    def size(label: int) -> int:
+        return node.extents[label].size if label in whole else call.local(label)
+
     read = [
         _presented(x, labels, dims, size) for x, labels, dims in zip(operands, node.reads, node.presents, strict=True)
     ]

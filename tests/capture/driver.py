@@ -85,7 +85,9 @@ def same(found: object, expected: object, tolerance: float | None = None) -> Non
             continue
         wide = torch.complex128 if y.is_complex() else torch.float64
         limit = (TOLERANCE[y.dtype] if tolerance is None else tolerance) * _largest(y)
-        torch.testing.assert_close(x.to(wide), y.to(wide), rtol=0, atol=limit, equal_nan=True, msg=lambda m: f"{path}: {m}")
+        torch.testing.assert_close(
+            x.to(wide), y.to(wide), rtol=0, atol=limit, equal_nan=True, msg=lambda m: f"{path}: {m}"
+        )
 
 
 def _largest(tensor: torch.Tensor) -> float:

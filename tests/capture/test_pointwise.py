@@ -28,9 +28,7 @@ JOINS: dict[str, Case] = {
     "add of a boolean and a number": (lambda x: x + 2, truth(4, 6)),
     "add of a boolean and a float": (lambda x: x + 0.5, truth(4, 6)),
     "add promotes int32 and int64": (lambda x, y: x + y, whole(4, dtype=torch.int32), whole(4)),
-    "add promotes uint8 and int8": (
-        lambda x, y: x + y, whole(4, low=0, dtype=torch.uint8), whole(4, dtype=torch.int8)
-    ),
+    "add promotes uint8 and int8": (lambda x, y: x + y, whole(4, low=0, dtype=torch.uint8), whole(4, dtype=torch.int8)),
     "add promotes int and float": (lambda x, y: x + y, whole(4, 6), real(4, 6)),
     "add promotes float16 and bfloat16": (lambda x, y: x + y, real(4, 6, dtype=f16), real(4, 6, dtype=bf16)),
     "add promotes float16 and float32": (lambda x, y: x + y, real(4, 6, dtype=f16), real(4, 6)),
@@ -89,7 +87,9 @@ JOINS: dict[str, Case] = {
     "and, or, not, xor": (lambda x, y: (x & y) | ~(x ^ y), truth(4, 6), truth(4, 6)),
     "logical and of numbers": (torch.logical_and, real(4, 6), whole(4, 6)),
     "logical or, xor, not": (
-        lambda x, y: (torch.logical_or(x, y), torch.logical_xor(x, y), torch.logical_not(x)), whole(4, 6), truth(6)
+        lambda x, y: (torch.logical_or(x, y), torch.logical_xor(x, y), torch.logical_not(x)),
+        whole(4, 6),
+        truth(6),
     ),
     "and of a scalar": (lambda x: x & True, truth(4, 6)),
     "isnan": (torch.isnan, odd()),
@@ -97,7 +97,11 @@ JOINS: dict[str, Case] = {
     "where": (torch.where, truth(4, 6), real(4, 6), real(6)),
     "where with scalars": (lambda c: (torch.where(c, 1.0, 0.0), torch.where(c, 1, 2)), truth(4, 6)),
     "where with a scalar and a tensor": (lambda c, x: torch.where(c, x, -1), truth(4, 6), real(4, 6)),
-    "where with a tensor and a scalar of float16": (lambda c, x: torch.where(c, 0.5, x), truth(4, 6), real(6, dtype=f16)),
+    "where with a tensor and a scalar of float16": (
+        lambda c, x: torch.where(c, 0.5, x),
+        truth(4, 6),
+        real(6, dtype=f16),
+    ),
     "where promotes": (torch.where, truth(4, 6), whole(4, 6), real(4, 6)),
     "masked_fill": (lambda x, m: x.masked_fill(m, float("-inf")), real(4, 6), truth(6)),
     "masked_fill of integers": (lambda x, m: x.masked_fill(m, 7), whole(4, 6), truth(4, 1)),
@@ -115,11 +119,13 @@ JOINS: dict[str, Case] = {
     },
     **{f"{name} of integers": (getattr(torch, name), whole(4, 6, low=1)) for name in ("exp", "sqrt", "sigmoid")},
     "functions of odd numbers": (
-        lambda x: tuple(getattr(torch, n)(x) for n in ("exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "abs", "neg")), odd()
+        lambda x: tuple(getattr(torch, n)(x) for n in ("exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "abs", "neg")),
+        odd(),
     ),
     "abs and neg of integers": (lambda x: x.abs() - (-x), whole(4, 6)),
     "activations": (
-        lambda x: F.relu(x) + F.silu(x) + F.gelu(x) + F.gelu(x, approximate="tanh") + F.leaky_relu(x, 0.2), real(4, 6)
+        lambda x: F.relu(x) + F.silu(x) + F.gelu(x) + F.gelu(x, approximate="tanh") + F.leaky_relu(x, 0.2),
+        real(4, 6),
     ),
     "more activations": (lambda x: F.hardswish(x) + F.logsigmoid(x) + F.hardtanh(x) + F.relu6(x), real(4, 6) * 4),
     "activations in half precision": (lambda x: F.silu(x) + F.gelu(x), real(4, 6, dtype=bf16)),
@@ -131,10 +137,14 @@ JOINS: dict[str, Case] = {
     "casts of booleans": (lambda x: (x.float(), x.long(), x.half()), truth(4, 6)),
     "type_as": (lambda x, y: x.type_as(y), whole(4, 6), real(1)),
     "like another": (
-        lambda x: x + torch.zeros_like(x) + torch.ones_like(x) + torch.full_like(x, 2.5) + x.new_full((6,), 3.0), real(4, 6)
+        lambda x: x + torch.zeros_like(x) + torch.ones_like(x) + torch.full_like(x, 2.5) + x.new_full((6,), 3.0),
+        real(4, 6),
     ),
     "new ones and zeros": (lambda x: x + x.new_ones(6) + x.new_zeros(4, 1), real(4, 6)),
-    "constants made inside": (lambda x: x + torch.arange(6) * 2.5 + torch.tensor([1.0, 2.0, 4.0, 0.0, 1.0, 7.0]), real(4, 6)),
+    "constants made inside": (
+        lambda x: x + torch.arange(6) * 2.5 + torch.tensor([1.0, 2.0, 4.0, 0.0, 1.0, 7.0]),
+        real(4, 6),
+    ),
     "a constant with infinities": (lambda x: x + torch.tensor([float("inf"), 0.0, 0.0]), real(2, 3)),
     "a constant with both zeros": (lambda x: x / torch.tensor([0.0, -0.0, 1.0]), positive(2, 3)),
     "identity": (lambda x: x, real(4, 6)),
@@ -146,7 +156,10 @@ JOINS: dict[str, Case] = {
 KERNELS: dict[str, Case] = {
     "softplus": (F.softplus, real(4, 6)),
     "elu, selu, mish": (lambda x: F.elu(x) + F.selu(x) + F.mish(x), real(4, 6)),
-    "round, ceil, trunc, sign": (lambda x: torch.round(x) + torch.ceil(x) + torch.trunc(x) + torch.sign(x), real(4, 6) * 3),
+    "round, ceil, trunc, sign": (
+        lambda x: torch.round(x) + torch.ceil(x) + torch.trunc(x) + torch.sign(x),
+        real(4, 6) * 3,
+    ),
     "atan2 broadcasts": (torch.atan2, real(4, 1), real(6)),
     "lerp": (lambda x, y: torch.lerp(x, y, 0.3), real(4, 6), real(4, 6)),
     "addcmul": (lambda x, y, z: torch.addcmul(x, y, z, value=0.5), real(4, 6), real(4, 6), real(6)),
@@ -156,7 +169,9 @@ KERNELS: dict[str, Case] = {
     "clamp by NaN": (lambda x: x.clamp(min=float("nan")), real(4, 6)),
     "division that truncates": (lambda x, y: torch.div(x, y, rounding_mode="trunc"), real(4, 6), positive(4, 6)),
     "division of integers that truncates": (
-        lambda x, y: torch.div(x, y, rounding_mode="trunc"), whole(3, 5), -whole(3, 5, low=1)
+        lambda x, y: torch.div(x, y, rounding_mode="trunc"),
+        whole(3, 5),
+        -whole(3, 5, low=1),
     ),
     "fmod of integers": (lambda x, y: torch.fmod(x, y), whole(3, 5), -whole(3, 5, low=1)),
     "remainder of a scalar": (lambda x: torch.remainder(5, x), whole(3, 5, low=1)),

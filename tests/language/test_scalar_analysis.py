@@ -157,10 +157,8 @@ def test_simplification_by_example(text: str, simple: str) -> None:
 @given(st.one_of(numbers("float"), numbers("int")), st.sampled_from(["float32", "float64", "int64", "int8"]))
 @settings(max_examples=400)
 def test_simplification_keeps_every_bit_and_the_dtype(expr: Expr, dtype: str) -> None:
-    if kind(dtype) == "float":
-        values = [0.0, -0.0, 1.0, -2.5, math.inf, math.nan]
-    else:
-        values = [0, 1, -2, 7, *int_range(dtype)]
+    floats, integers = [0.0, -0.0, 1.0, -2.5, math.inf, math.nan], [0, 1, -2, 7]
+    values = floats if kind(dtype) == "float" else [*integers, *int_range(dtype)]
     operands = [np.array(values, dtype), np.array(values[::-1], dtype)]
     small = simplify(expr)
     assert simplify(small) == small

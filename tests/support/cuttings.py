@@ -66,21 +66,23 @@ def random_cutting(random: Random, graph: Graph, machine: Machine, memo: Memo | 
     for node in range(len(graph.nodes)):
         rows = [problem.choices(node, axis) for axis in range(len(machine.axes))]
         # Whole is one choice of many, and the dullest.
-        shardings.append(tuple(random.choice(row[1:] if len(row) > 1 and random.random() < 0.6 else row) for row in rows))
+        shardings.append(
+            tuple(random.choice(row[1:] if len(row) > 1 and random.random() < 0.6 else row) for row in rows)
+        )
     return Cutting(problem, tuple(shardings))
 
 
-def run_local(program: Program, feeds: dict[str, np.ndarray], check: bool = True) -> dict[str, np.ndarray]:
-    """Fetches, and the states after the step; with the bytes sent held against those predicted."""
+def run_local(program: Program, feeds: dict[str, np.ndarray], num_steps: int = 1) -> dict[str, np.ndarray]:
+    """Fetches, and updated states, after so many steps on threads; the bytes sent are held against those predicted."""
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in feeds.items()}
     with LocalSession(program, timeout_seconds=60) as session:
         for name in program.parameters:
             session.put(name, tensors[name])
-        found = session.step({name: tensors[name] for name in program.feeds})
-        state = session.state()
-        found |= {name: state[name] for name, _ in program.updates}
-        if check:
+        for _ in range(num_steps):
+            found = session.step({name: tensors[name] for name in program.feeds})
             check_bytes(program, session)
+        state = session.state()
+    found |= {name: state[name] for name, _ in program.updates}
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 

@@ -195,7 +195,7 @@ class _Program:
         value = self.value("float64", "bool", ndim=1)
         labels = self.builder.variables(value.shape)
         dim = self.random.randrange(value.ndim)
-        at = self.random.randrange(value.shape[dim])
+        at = self.random.randrange(max(1, value.shape[dim]))
         is_bool = value.dtype == "bool"
         zero = const(False) if is_bool else const(0.0)
         join = call("where", call("eq", variable_index(labels[dim][0]), const(at)), operand(0), zero)
@@ -204,18 +204,19 @@ class _Program:
     def slice(self) -> Value:
         value = self.value("float64", "int64", "bool", ndim=1)
         dim = self.random.randrange(value.ndim)
-        start = self.random.randrange(value.shape[dim])
+        start = self.random.randrange(max(1, value.shape[dim]))
         step = self.random.randint(1, 2)
-        length = self.random.randint(1, (value.shape[dim] - start + step - 1) // step)
+        most = (value.shape[dim] - start + step - 1) // step
+        length = self.random.randint(min(1, most), most)
         return self.along("slice", [value], dim, length, {"start": start, "step": step, "length": length})
 
     def cat(self) -> Value:
         value = self.value("float64", "int64", "bool", ndim=1)
         dim = self.random.randrange(value.ndim)
-        fits = lambda v: v.dtype == value.dtype and v.ndim == value.ndim and all(  # noqa: E731
-            a == b for k, (a, b) in enumerate(zip(v.shape, value.shape, strict=True)) if k != dim
-        )
-        parts = [value, self.random.choice([v for v in self.values if fits(v)] or [value])]
+        others = lambda shape: (*shape[:dim], *shape[dim + 1 :])  # noqa: E731
+        alike = [v for v in self.values if v.dtype == value.dtype and v.ndim == value.ndim]
+        fitting = [v for v in alike if others(v.shape) == others(value.shape)]
+        parts = [value, self.random.choice(fitting or [value])]
         return self.along("cat", parts, dim, sum(part.shape[dim] for part in parts), {})
 
     def along(self, kernel: str, parts: list[Value], dim: int, length: int, attributes: dict[str, object]) -> Value:
@@ -260,7 +261,7 @@ class _Program:
         own = [operand(k) for k, dtype in enumerate(dtypes) if dtype == kind]
         if depth == 0 or (own and self.random.random() < 0.2):
             others = [cast(operand(k), kind) for k, dtype in enumerate(dtypes) if dtype in ("bool", "int64")]
-            if own and self.random.random() < 0.8 or not (others or self.scope):
+            if (own and self.random.random() < 0.8) or not (others or self.scope):
                 return self.random.choice(own) if own else cast(const(2), kind)
             return self.random.choice([*others, *([cast(self.index(), kind)] if self.scope else [])])
         again = lambda: self.typed(kind, dtypes, depth - 1)  # noqa: E731

@@ -1,8 +1,8 @@
 """The meaning of a Graph by enumeration: every node over all its labels at once, in plain numpy.
 
-An oracle: of the package it knows the Graph's own structures and nothing else. Values are float64, int64 and bool. Beside
-each value stands a *scale*: a bound, made with the same graph on absolute values, such that the rounding errors of any
-order of additions stay below a small multiple of the machine's precision times it.
+An oracle: of the package it knows the Graph's own structures and nothing else. Values are float64, int64 and bool.
+Beside each value stands a *scale*: a bound, made with the same graph on absolute values, such that the rounding errors
+of any order of additions stay below a small multiple of the machine's precision times it.
 """
 
 from __future__ import annotations
@@ -121,28 +121,42 @@ SCALE: dict[str, Callable[..., Array]] = {
 }  # fmt: skip
 
 
+def _extreme(of: np.ufunc, x: Array, axes: tuple[int, ...]) -> Array:
+    """The largest or smallest; over nothing the smallest or largest that there is."""
+    sign = -1 if of is np.maximum else 1
+    if x.dtype.kind == "f":
+        start: float | int = sign * np.inf
+    elif x.dtype.kind == "i":
+        start = np.iinfo(x.dtype).min if sign < 0 else np.iinfo(x.dtype).max
+    else:
+        start = sign > 0
+    return of.reduce(x, axes, initial=start)
+
+
 def _logsumexp(x: Array, axes: tuple[int, ...]) -> Array:
-    top = x.max(axes, keepdims=True)
+    top = x.max(axes, keepdims=True, initial=-np.inf)
     return np.log(np.exp(x - top).sum(axes)) + top.squeeze(axes)
 
 
 AGGREGATE: dict[str, Callable[[Array, tuple[int, ...]], Array]] = {
-    "sum": lambda x, axes: x.sum(axes), "prod": lambda x, axes: x.prod(axes), "mean": lambda x, axes: x.mean(axes),
-    "max": lambda x, axes: x.max(axes), "min": lambda x, axes: x.min(axes),
+    "sum": lambda x, axes: x.sum(axes), "prod": lambda x, axes: x.prod(axes), "mean": lambda x, axes: x.sum(axes) / prod(x.shape[k] for k in axes),
+    "max": lambda x, axes: _extreme(np.maximum, x, axes), "min": lambda x, axes: _extreme(np.minimum, x, axes),
     "any": lambda x, axes: x.any(axes), "all": lambda x, axes: x.all(axes), "logsumexp": _logsumexp,
 }  # fmt: skip
 
 AGGREGATE_SCALE: dict[str, Callable[[Array, tuple[int, ...]], Array]] = {
     "sum": AGGREGATE["sum"], "mean": AGGREGATE["mean"], "prod": lambda x, axes: np.maximum(x, 1).prod(axes),
     "max": AGGREGATE["max"], "min": AGGREGATE["max"], "any": AGGREGATE["max"], "all": AGGREGATE["max"],
-    "logsumexp": lambda x, axes: x.max(axes) + np.log(prod(x.shape[k] for k in axes)) + 1,
+    "logsumexp": lambda x, axes: AGGREGATE["max"](x, axes) + np.log(prod(x.shape[k] for k in axes)) + 1,
 }  # fmt: skip
 
 
 def _kernel(graph: Graph, node: Kernel, met: Sequence[Meant], shape: list[int]) -> Meant:
     attributes = msgspec.json.decode(node.attributes)
     read = [_presented(graph, node, k, met[o.node]) for k, o in enumerate(node.operands)]
-    found = [KERNEL[node.kernel](attributes, list(parts)) for parts in zip(*((m.value, m.scale) for m in read), strict=True)]
+    found = [
+        KERNEL[node.kernel](attributes, list(parts)) for parts in zip(*((m.value, m.scale) for m in read), strict=True)
+    ]
     value, scale = (x.reshape(shape) for x in found)
     return Meant(value, scale)
 

@@ -7,13 +7,25 @@ of more than one operation, and aggregations that would overflow on the way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
 from einsplit.builder import variable_index
 from einsplit.capture.formulas import Formula, dtype_name
 from einsplit.capture.reader import Known, Reader
-from einsplit.scalar import Expr, cast, const, index, num_operations, operand, operands_of, result_dtype, substitute
+from einsplit.scalar import (
+    Expr,
+    call,
+    cast,
+    const,
+    index,
+    num_operations,
+    operand,
+    operands_of,
+    result_dtype,
+    substitute,
+)
 from einsplit.settle import VariableDims
 from einsplit.views import Value, expand
 
@@ -186,3 +198,18 @@ def contract(reader: Reader, text: str, *operands: Known, part: str = "") -> Val
         join = join * operand(k)
     found = reader.builder.einsum(readings, out, join, "sum", reader.origin(part))
     return reader.value(in_dtype(reader, found, values[0].dtype))  # sums of small integers are int64
+
+
+def pick(reader: Reader, value: Value, dim: int, at: int) -> Value:
+    """`sum over l of where(index(l) == at, x, 0)`, which the runtime carries out as a slice."""
+    if all(not factor.carried for factor in value.dims[dim]):
+        return replace(value, dims=value.dims[:dim] + value.dims[dim + 1 :])
+    labels = reader.builder.variables(value.shape)
+    out = labels[:dim] + labels[dim + 1 :]
+    if value.dtype == "bool":
+        zero, agg = const(False), "any"
+    else:
+        zero, agg = cast(const(0), value.dtype), "sum"
+    join = call("where", call("eq", variable_index(labels[dim][0]), const(at)), operand(0), zero)
+    picked = reader.builder.einsum([(value, labels)], out, join, agg, reader.origin())
+    return reader.value(in_dtype(reader, picked, value.dtype))  # sums of small integers are int64

@@ -52,6 +52,17 @@ def outer(reader: Reader, x: Known, y: Known) -> object:
     return contract(reader, "i,j->ij", x, y) if dtype_of(x) == dtype_of(y) != "bool" else NotImplemented
 
 
+@rule("aten.tensordot.default")
+def tensordot(reader: Reader, x: Known, y: Known, left: Sequence[int], right: Sequence[int]) -> Value:
+    count = len(shape_of(x))
+    letters = [chr(97 + k) for k in range(count + len(shape_of(y)))]
+    own, other = letters[:count], letters[count:]
+    for a, b in zip(left, right, strict=True):
+        other[b] = own[a]
+    out = [letter for letter in own if letter not in other] + [letter for letter in other if letter not in own]
+    return contract(reader, f"{''.join(own)},{''.join(other)}->{''.join(out)}", x, y)
+
+
 @rule("aten.einsum.default")
 def einsum(reader: Reader, text: str, operands: Sequence[Known], *_: object, **__: object) -> object:
     """`...` where it leads, and without an arrow: the letters that stand once, in order."""

@@ -13,6 +13,7 @@ from einsplit.capture.rules.common import (
     dtype_of,
     elementwise,
     in_dtype,
+    pointwise,
     reduce_dims,
     shape_of,
     torch_dtype,
@@ -124,6 +125,17 @@ def _trailing(reader: Reader, x: Known, shape: Sequence[int], times: int) -> Val
     return value
 
 
+@rule("aten.mse_loss.default", "aten.l1_loss.default")
+def distance(reader: Reader, x: Known, y: Known, reduction: int = 1) -> object:
+    """`(x - y)^2` or `|x - y|` of each element, their mean (reduction 1), or their sum (2)."""
+    apart = lambda a, b: call("abs", a - b) if "l1" in reader.target else (a - b) * (a - b)  # noqa: E731
+    if reduction == 0 or dtype_of(x) != dtype_of(y):
+        return pointwise(reader, apart, x, y, dtype=reader.dtype) if reduction == 0 else NotImplemented
+    each = elementwise(reader, apart(widened(0, dtype_of(x)), widened(1, dtype_of(y))), x, y, part="each")
+    total = reduce_dims(reader, each, range(len(each.shape)), False, "mean" if reduction == 1 else "sum")
+    return in_dtype(reader, total, reader.dtype)
+
+
 @rule("aten.cross_entropy_loss.default")
 def cross_entropy(
     reader: Reader,
@@ -144,6 +156,29 @@ def cross_entropy(
     counted = call("ne", operand(2), const(ignore_index))
     lost = call("where", counted, operand(0) - widened(1, own), cast(const(0.0), dtype_of(total)))
     loss = elementwise(reader, lost, total, picked, target, part="loss")
+    return _averaged(reader, loss, target, reduction, ignore_index)
+
+
+@rule("aten.nll_loss_nd.default")
+def nll_loss(
+    reader: Reader,
+    x: Known,
+    target: Known,
+    weight: Known | None = None,
+    reduction: int = 1,
+    ignore_index: int = -100,
+) -> object:
+    """`-x[target]`, averaged over the targets that are not `ignore_index` (reduction 1) or summed (2)."""
+    if weight is not None:
+        return NotImplemented
+    picked = _picked(reader, x, target, min(1, len(shape_of(x)) - 1))
+    zero = cast(const(0.0), wide(dtype_of(x)))
+    lost = call("where", call("ne", operand(1), const(ignore_index)), -widened(0, dtype_of(x)), zero)
+    loss = elementwise(reader, lost, picked, target, part="loss")
+    return _averaged(reader, loss, target, reduction, ignore_index)
+
+
+def _averaged(reader: Reader, loss: Known, target: Known, reduction: int, ignore_index: int) -> object:
     everywhere = range(len(shape_of(target)))
     if reduction == 0:
         return in_dtype(reader, loss, reader.dtype)

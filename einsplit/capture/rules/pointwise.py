@@ -14,6 +14,7 @@ from einsplit.capture.rules.common import (
     elementwise,
     in_dtype,
     is_tensor,
+    pick,
     pointwise,
     promoted,
     scaled,
@@ -177,6 +178,17 @@ def leaky_relu(reader: Reader, x: Known, slope: float = 0.01) -> object:
     return pointwise(
         reader, lambda a: call("where", call("gt", a, const(0)), a, a * const(slope)), x, dtype=reader.dtype
     )
+
+
+@rule("aten.glu.default")
+def glu(reader: Reader, x: Known, dim: int = -1) -> object:
+    """`a * sigmoid(b)` of the halves of `x` along `dim`."""
+    value = reader.value(x)
+    dim %= value.ndim
+    half = value.shape[dim] // 2
+    parted = (*value.shape[:dim], 2, half, *value.shape[dim + 1 :])
+    halves = [pick(reader, reader.builder.reshape(value, parted, reader.origin("halves")), dim, k) for k in (0, 1)]
+    return pointwise(reader, lambda a, b: a * call("sigmoid", b), *halves, dtype=reader.dtype)
 
 
 @rule("aten.prelu.default")

@@ -14,7 +14,7 @@ import torch
 from einsplit.builder import variable_index
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import Scalar, in_dtype, shape_of
+from einsplit.capture.rules.common import Scalar, in_dtype, pick, shape_of
 from einsplit.scalar import Expr, call, cast, const, index, operand, substitute
 from einsplit.views import Factor, Value, drop, expand, insert, permute, reshape
 
@@ -53,7 +53,15 @@ def permute_(reader: Reader, x: Known, order: Sequence[int]) -> Value:
     return permute(reader.value(x), order)
 
 
-@rule("aten.transpose.int", "aten.t.default", "aten.mT.default", "aten.numpy_T.default", "aten.adjoint.default")
+@rule(
+    "aten.transpose.int",
+    "aten.t.default",
+    "aten.swapaxes.default",
+    "aten.swapdims.default",
+    "aten.mT.default",
+    "aten.numpy_T.default",
+    "aten.adjoint.default",
+)
 def transpose(reader: Reader, x: Known, a: int = -2, b: int = -1) -> Value:
     value = reader.value(x)
     order = list(range(value.ndim))
@@ -97,6 +105,11 @@ def expand_(reader: Reader, x: Known, *_: object, **__: object) -> Value | Formu
     return expand(found, reader.shape)
 
 
+@rule("aten.broadcast_tensors.default")
+def broadcast_tensors(reader: Reader, parts: Sequence[Known]) -> list[Value]:
+    return [expand(reader.value(part), reader.shape) for part in parts]
+
+
 @rule("aten.repeat.default")
 def repeat(reader: Reader, x: Known, *_: object) -> object:
     """Whole copies in a row: a repeated factor in front of each dimension."""
@@ -115,21 +128,7 @@ def select(reader: Reader, x: Known, dim: int, at: int) -> Value:
     """`sum over l of where(index(l) == at, x, 0)`, which the runtime carries out as a slice."""
     value = reader.value(x)
     dim %= value.ndim
-    return _pick(reader, value, dim, at % value.shape[dim])
-
-
-def _pick(reader: Reader, value: Value, dim: int, at: int) -> Value:
-    if all(not factor.carried for factor in value.dims[dim]):
-        return replace(value, dims=value.dims[:dim] + value.dims[dim + 1 :])
-    labels = reader.builder.variables(value.shape)
-    out = labels[:dim] + labels[dim + 1 :]
-    if value.dtype == "bool":
-        zero, agg = const(False), "any"
-    else:
-        zero, agg = cast(const(0), value.dtype), "sum"
-    join = call("where", call("eq", variable_index(labels[dim][0]), const(at)), operand(0), zero)
-    picked = reader.builder.einsum([(value, labels)], out, join, agg, reader.origin())
-    return reader.value(in_dtype(reader, picked, value.dtype))  # sums of small integers are int64
+    return pick(reader, value, dim, at % value.shape[dim])
 
 
 @rule("aten.slice.Tensor", "aten.narrow.default")
@@ -148,16 +147,22 @@ def slice_(
     if step == 1 and length and size % length == 0 and first % length == 0:
         parts = reshape(value, (*value.shape[:dim], size // length, length, *value.shape[dim + 1 :]))
         if parts is not None:
-            return _pick(reader, parts, dim, first // length)
+            return pick(reader, parts, dim, first // length)
     return _along(reader, "slice", [value], dim, {"start": first, "step": step})
 
 
-@rule("aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default", "aten.unbind.int")
+@rule(
+    "aten.split.Tensor",
+    "aten.split_with_sizes.default",
+    "aten.chunk.default",
+    "aten.tensor_split.sections",
+    "aten.unbind.int",
+)
 def split(reader: Reader, x: Known, sizes: int | Sequence[int] = 0, dim: int = 0) -> list[Value]:
     value = reader.value(x)
     if "unbind" in reader.target:
         dim = int(sizes) if isinstance(sizes, int) else 0
-        return [_pick(reader, value, dim % value.ndim, k) for k in range(value.shape[dim])]
+        return [pick(reader, value, dim % value.ndim, k) for k in range(value.shape[dim])]
     dim %= value.ndim
     lengths = [int(part.shape[dim]) for part in reader.metas]
     starts = [sum(lengths[:k]) for k in range(len(lengths))]
@@ -170,7 +175,7 @@ def split(reader: Reader, x: Known, sizes: int | Sequence[int] = 0, dim: int = 0
         if length == size:
             found.append(value)
         elif parts is not None:
-            found.append(_pick(reader, parts, dim, start // length))
+            found.append(pick(reader, parts, dim, start // length))
         else:
             found.append(_along(reader, "slice", [value], dim, {"start": start, "step": 1, "length": length}, length))
     return found
@@ -232,6 +237,16 @@ def pad(reader: Reader, x: Known, widths: Sequence[int], mode: object = "constan
 def _number(argument: object) -> Scalar:
     assert isinstance(argument, (bool, int, float)), argument
     return argument
+
+
+@rule("aten.as_strided.default")
+def as_strided(reader: Reader, x: Known, *_: object) -> object:
+    """A kernel where the elements lie in memory as the kernel will find them; refused where they do not."""
+    given = reader.operand_meta(0)
+    if given.is_contiguous() and given.numel() * given.element_size() == given.untyped_storage().nbytes():
+        return NotImplemented
+    message = "as_strided reads memory behind a view, and a value that is cut lies elsewhere"
+    raise reader.error(message, "Take x.contiguous() first, or index instead.")
 
 
 @rule("aten.flip.default")
