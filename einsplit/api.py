@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from einsplit.errors import EinsplitError, MachineError, PlanError, RunError, did_you_mean
 from einsplit.graph import Graph
-from einsplit.solver.lower import lower
 from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan, realise
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
-from einsplit.solver.search import Progress
+from einsplit.solver.program.lower import lower
+from einsplit.solver.search.sweep import Progress
 
 if TYPE_CHECKING:
     from einsplit.runtime.session import Session

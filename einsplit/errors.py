@@ -59,9 +59,7 @@ def point(text: str, start: int, stop: int) -> str:
     An empty range gets one caret. Of a text longer than 100 characters only the part around the range is
     shown.
     """
-    flat = "".join(
-        char if char.isprintable() else " " for char in text
-    )  # a line break would part text and carets
+    flat = "".join(char if char.isprintable() else " " for char in text)  # a line break would part text and carets
     start = max(0, min(start, len(flat)))
     stop = max(start, min(stop, len(flat)))
     left, right = 0, len(flat)

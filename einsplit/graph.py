@@ -2,8 +2,8 @@
 
 A value is a tensor whose every dimension is a sequence of labels: `(("b",), ("h", "d"))` is a matrix whose columns are
 made of heads `h` and features `d`. The labels of a value, flattened, are its *factors*. A reader names the factors
-anew, one label each, so that one value can be read under two names (`i` and `j` of attention scores), transposed, along a
-diagonal, or with further labels that the value does not have. So views cost nothing: they are readings.
+anew, one label each, so that one value can be read under two names (`i` and `j` of attention scores), transposed,
+along a diagonal, or with further labels that the value does not have. So views cost nothing: they are readings.
 
 Laws (checked where a Graph is built): operands are earlier nodes; a reading has one label per factor, of the factor's
 size; a label has one size in the whole graph; an output has no label twice; every label of a join is one of its node;

@@ -82,5 +82,12 @@ def _take(block: Tensor, position: int, extent: Extent, where: tuple[int, ...]) 
         return block
     before, after = block.shape[:position], block.shape[position + 1 :]
     opened = block.reshape(*before, *_digit_shape(extent), *after)
-    picked = opened[(..., *(where[d.axis] if d.cut else slice(None) for d in extent.digits), slice(None), *[slice(None)] * len(after))]
+    picked = opened[
+        (
+            ...,
+            *(where[d.axis] if d.cut else slice(None) for d in extent.digits),
+            slice(None),
+            *[slice(None)] * len(after),
+        )
+    ]
     return picked.reshape(*before, extent.local, *after)

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from einsplit.runtime.kernels.aggregate import combine
 from einsplit.runtime.transport import Transport
-from einsplit.solver.collectives import CollectiveKind, piece_elements, reduces_by_gather
-from einsplit.solver.program import Collective, Program
+from einsplit.solver.program import Collective, CollectiveKind, Program, piece_elements, reduces_by_gather
 
 
 @dataclass(frozen=True, slots=True)

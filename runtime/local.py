@@ -100,9 +100,7 @@ class LocalSession(Session):
                 failure = self._hub.failure
                 assert failure is not None
                 error = failure.error
-                raise RunError(
-                    f"device {failure.device} failed in {doing}: {type(error).__name__}: {error}"
-                ) from error
+                raise RunError(f"device {failure.device} failed in {doing}: {type(error).__name__}: {error}") from error
             done[one.device] = one
         return [done[device] for device in sorted(done)]
 
@@ -137,9 +135,7 @@ def serve(program: Program, device: int, hub: ThreadHub, jobs: Jobs, done: queue
             while (job := jobs.get()) is not None:
                 before = transport.bytes_sent
                 blocks = job(executor)
-                done.put(
-                    Done(device, blocks, DeviceTraffic(executor.counters, transport.bytes_sent - before))
-                )
+                done.put(Done(device, blocks, DeviceTraffic(executor.counters, transport.bytes_sent - before)))
     except BaseException as error:
         hub.abort(device, error)
         done.put(Done(device, {}, DeviceTraffic((), 0), failed=True))

@@ -144,7 +144,5 @@ class Session(ABC):
     def _require_all(self, kind: str, given: Iterable[str], known: tuple[str, ...]) -> None:
         missing = [name for name in known if name not in set(given)]
         if missing:
-            advice = (
-                "put them before the first step" if kind == "parameter" else "give every feed in every step"
-            )
+            advice = "put them before the first step" if kind == "parameter" else "give every feed in every step"
             raise RunError(f"missing {kind}s: {', '.join(missing)}; {advice}.")

@@ -1,7 +1,7 @@
 """Whether a parameter has changed since it was shipped: the one place that reads torch's private version counter.
 
-Every in-place operation on a tensor counts it up, in optimizers and `load_state_dict` too; writing through `tensor.data`
-or a numpy view does not. A test tells when the counter moves.
+Every in-place operation on a tensor counts it up, in optimizers and `load_state_dict` too; writing through
+`tensor.data` or a numpy view does not. A test tells when the counter moves.
 """
 
 from __future__ import annotations

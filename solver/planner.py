@@ -7,16 +7,16 @@ from math import isfinite
 
 from einsplit.errors import PlanError, did_you_mean
 from einsplit.graph import Graph, node_text
-from einsplit.solver.brute import brute
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import NodePlan, Plan, Status, realise
+from einsplit.solver.plan.rows import row_price, runner_up
 from einsplit.solver.prepare import prepare
-from einsplit.solver.problem import Problem
 from einsplit.solver.published.experts import all_whole, data_parallel
-from einsplit.solver.rows import row_price, runner_up
-from einsplit.solver.search import Found, Progress, joint, sweep
+from einsplit.solver.search.brute import brute
+from einsplit.solver.search.problem import Problem
+from einsplit.solver.search.sweep import Found, Progress, joint, sweep
+from einsplit.solver.search.tropical import TooWide
 from einsplit.solver.sharding import Sharding, extent_classes
-from einsplit.solver.tropical import TooWide
 
 Method = Callable[[Graph, Machine, Progress | None], Found]
 

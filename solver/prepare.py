@@ -1,7 +1,7 @@
 """Before planning: what is priced must be what is run. Graph -> Graph; outputs, updates and their values are unchanged.
 
-- A sum of products over three or more operands becomes binary nodes along opt_einsum's path, so that intermediates can be
-  cut and kept.
+- A sum of products over three or more operands becomes binary nodes along opt_einsum's path, so that intermediates
+  can be cut and kept.
 - A mean becomes a sum and a division: partial sums combine, partial means do not.
 - A value that several read is read through a *use node*, an identity with a sharding of its own: a repartition that the
   readers share is then one edge, paid once. So is every output: addends never leave the devices uncombined.
@@ -16,7 +16,7 @@ import msgspec
 import opt_einsum
 from opt_einsum import get_symbol
 
-from einsplit.graph import Einsum, Graph, Input, Label, Node, Operand, aggregated_labels, factors
+from einsplit.graph import Einsum, Graph, Input, Node, Operand, aggregated_labels, factors, node_labels
 from einsplit.scalar import const, is_product, operand
 
 
@@ -71,9 +71,11 @@ def _is_wide_product(node: Node) -> bool:
 def _split_product(new: _Rewriting, node: Node) -> int:
     assert isinstance(node, Einsum)
     sizes = new.graph.sizes
-    letters: dict[Label, str] = {}
-    spell = lambda labels: "".join(letters.setdefault(label, get_symbol(len(letters))) for label in labels)  # noqa: E731
-    text = ",".join(spell(o.labels) for o in node.operands) + "->" + spell(factors(node))
+    letters = {label: get_symbol(k) for k, label in enumerate(node_labels(node))}
+    terms = [
+        "".join(letters[label] for label in labels) for labels in (*(o.labels for o in node.operands), factors(node))
+    ]
+    text = ",".join(terms[:-1]) + "->" + terms[-1]
     shapes = [tuple(sizes[label] for label in o.labels) for o in node.operands]
     path, _ = opt_einsum.contract_path(text, *shapes, shapes=True, optimize="auto")
     waiting = list(node.operands)
@@ -110,7 +112,13 @@ def split_means(graph: Graph) -> Graph:
         count = prod(graph.sizes[label] for label in aggregated_labels(moved))
         name, dims, dtype, source = moved.name, moved.dims, moved.dtype, moved.source
         total = Einsum(
-            name=f"{name}.sum", operands=moved.operands, dims=dims, join=moved.join, agg="sum", dtype=dtype, source=source
+            name=f"{name}.sum",
+            operands=moved.operands,
+            dims=dims,
+            join=moved.join,
+            agg="sum",
+            dtype=dtype,
+            source=source,
         )
         read = (Operand(new.add(total), factors(moved)),)
         share = operand(0) / const(count)

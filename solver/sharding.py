@@ -1,8 +1,8 @@
 """What a node's choice means for what it reads and writes.
 
-For each mesh axis a node chooses one of its labels (the axis cuts it), None (*whole*: the axis's devices repeat the work),
-or Sum (its devices hold addends). A *layout* says the same of a tensor, without label names: for each axis the position of
-the finest factor it cuts, or WHOLE, or PARTIAL.
+For each mesh axis a node chooses one of its labels (the axis cuts it), None (*whole*: the axis's devices repeat the
+work), or Sum (its devices hold addends). A *layout* says the same of a tensor, without label names: for each axis the
+position of the finest factor it cuts, or WHOLE, or PARTIAL.
 
 All labels that ever name the same dimension form an extent class. A class that several axes may cut is a mixed-radix
 number: each of them owns one digit, in the order of the class's digit table, for the whole graph; what is left over is
@@ -60,7 +60,11 @@ def output_layout(node: Node, sharding: Sharding) -> Layout:
     """How the node leaves its value: an axis that cuts an aggregated label leaves partial results."""
     written = factors(node)
     return tuple(
-        WHOLE if choice is None else PARTIAL if isinstance(choice, Sum) or choice not in written else written.index(choice)
+        WHOLE
+        if choice is None
+        else PARTIAL
+        if isinstance(choice, Sum) or choice not in written
+        else written.index(choice)
         for choice in sharding
     )
 

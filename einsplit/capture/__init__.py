@@ -11,13 +11,13 @@ from torch.export.graph_signature import InputKind
 
 import einsplit.capture.rules as rules
 from einsplit.builder import Builder
+from einsplit.builder.views import Value
 from einsplit.capture.export import Exported, export
 from einsplit.capture.formulas import dtype_name
 from einsplit.capture.reader import Reader
 from einsplit.capture.structure import fill_structure
 from einsplit.errors import CaptureError
 from einsplit.graph import Graph
-from einsplit.views import Value
 
 __all__ = ["Captured", "capture"]
 

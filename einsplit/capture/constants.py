@@ -8,8 +8,8 @@ from itertools import count
 import torch
 
 from einsplit.builder import Builder
+from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula, dtype_name, recognise, same_elements
-from einsplit.views import Value
 
 MAX_COMPARED = 1 << 16  # elements; larger constants are one input only where they are one tensor
 

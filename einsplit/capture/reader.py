@@ -17,12 +17,12 @@ from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 
 from einsplit.builder import Builder, Origin, variable_index
+from einsplit.builder.views import Value, expand
 from einsplit.capture.constants import Constants
 from einsplit.capture.formulas import Formula, dtype_name
 from einsplit.capture.sources import line_of_node, mistake
 from einsplit.errors import CaptureError, EinsplitError
 from einsplit.scalar import labels_of, substitute
-from einsplit.views import Value, expand
 
 Known = Value | Formula | torch.Tensor  # what a tensor of the program is while it is read
 Rule = Callable[..., object]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import click
 from rich.console import Console
@@ -26,6 +27,13 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(escape(text)) as status:
         yield lambda changed: status.update(escape(changed))
+
+
+@contextmanager
+def users_code() -> Iterator[None]:
+    """What the user's own code prints goes to the error output: ours is for results, and may be JSON."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def print_json(fields: dict[str, object]) -> None:

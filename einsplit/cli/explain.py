@@ -6,8 +6,8 @@ import click
 
 from einsplit.cli.common import as_json, print_json
 from einsplit.cli.plan import summary
-from einsplit.solver.explain import plan_rows, plan_table
 from einsplit.solver.plan import Plan
+from einsplit.solver.plan.explain import plan_rows, plan_table
 
 
 @click.command(epilog="Example: einsplit explain plan.json --full")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from einsplit.cli.common import as_json, print_json, progress, target_argument
+from einsplit.cli.common import as_json, print_json, progress, target_argument, users_code
 from einsplit.cli.target import load_target
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
-from einsplit.solver.explain import bytes_text, seconds_text
 from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan
+from einsplit.solver.plan.explain import bytes_text, seconds_text
 from einsplit.solver.planner import METHODS, make_plan
 
 RIVALS = ("data-parallel", "whole")
@@ -38,7 +38,7 @@ def plan(target: str, devices: int | None, machine: str, method: str, output: st
     if output is not None:
         _check_writable(output)  # now, not after the search
     start = time.perf_counter()
-    with progress(f"tracing {target}"):
+    with progress(f"tracing {target}"), users_code():
         graph = load_target(target).traced()[0]
     traced = time.perf_counter()
     made = searched(graph, chosen, method)

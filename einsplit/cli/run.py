@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from einsplit.api import compile_plan, open_session
-from einsplit.cli.common import as_json, print_json, progress, target_argument
+from einsplit.cli.common import as_json, print_json, progress, target_argument, users_code
 from einsplit.cli.plan import searched
 from einsplit.cli.target import load_target
-from einsplit.solver.explain import bytes_text, headline, seconds_text
 from einsplit.solver.machine import load_machine
 from einsplit.solver.plan import Plan
+from einsplit.solver.plan.explain import bytes_text, headline, seconds_text
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ def run(
     if devices is None and machine in (None, "cpu"):
         devices = 2
     chosen = load_machine(machine or "cpu", devices) if given is None else given.machine
-    with progress(f"tracing {target}"):
+    with progress(f"tracing {target}"), users_code():
         found = load_target(target)
         graph, captured = found.traced()
     made = given if given is not None else searched(graph, chosen)
@@ -74,7 +74,7 @@ def run(
     outputs = {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in fetches.items()}
     difference = None
     if check:
-        with progress(f"running {target} itself"):
+        with progress(f"running {target} itself"), users_code():
             difference = largest_difference(fetches, found.expected(captured))
     if as_json:
         fields: dict[str, object] = {"backend": backend, "devices": program.num_devices, "step_seconds": times}

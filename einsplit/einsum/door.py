@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from einsplit.builder.views import Value
 from einsplit.einsum.bound import BoundEinsum, Join, bind_einsum, flat
 from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, kind_of, tensor_dtype
 from einsplit.einsum.symbolic import symbolic_einsum
@@ -17,7 +18,6 @@ from einsplit.evaluate import Read, einsum_value
 from einsplit.monoid import Array
 from einsplit.notation import Spec, parse_spec
 from einsplit.scalar import Expr
-from einsplit.views import Value
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
 
+from einsplit.builder.views import Value
 from einsplit.dtypes import check_dtype
 from einsplit.einsum.bound import at_operand
 from einsplit.errors import DtypeError, GraphError, ShapeError
 from einsplit.monoid import Array
 from einsplit.notation import Spec
-from einsplit.views import Value
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from einsplit.builder import Origin, variable_index
+from einsplit.builder.settle import VariableDims
+from einsplit.builder.views import Value
 from einsplit.einsum.bound import BoundEinsum
 from einsplit.graph import Dims
 from einsplit.notation.spec import ELLIPSIS
 from einsplit.scalar import substitute
-from einsplit.settle import VariableDims
-from einsplit.views import Value
 
 _ORIGIN = Origin("einsum")
 

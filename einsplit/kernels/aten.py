@@ -23,7 +23,8 @@ def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) 
     assert isinstance(args, list) and isinstance(given, dict)
     kwargs = {name: _filled(part, operands) for name, part in given.items() if part != {"drop": True}}
     result = _operator(str(attributes["op"]))(*args, **kwargs)
-    return list(result) if isinstance(result, (tuple, list)) else [result]
+    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    return [part.resolve_conj().resolve_neg() for part in results]  # not to be done by whoever copies the bytes
 
 
 def _operator(name: str) -> torch._ops.OpOverload:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from einsplit.builder import Origin
+from einsplit.builder.views import Value
 from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, kind_of, tensor_dtype
 from einsplit.errors import NotationError, ShapeError, did_you_mean, report
 from einsplit.graph import Dims, dims_shape
@@ -14,7 +15,6 @@ from einsplit.kernels.along import ALONG
 from einsplit.kernels.registry import reference
 from einsplit.kernels.rows import Along
 from einsplit.notation import Spec, bind, dims_text, parse_signature
-from einsplit.views import Value
 
 
 def kernel(name: str, signature: str, /, *operands: object, output: int | None = None, **attributes: int) -> object:

@@ -20,11 +20,11 @@ from einsplit.parallelized.gradients import without_gradients
 from einsplit.parallelized.signature import Signature, call_signature
 from einsplit.runtime.session import Session
 from einsplit.runtime.versions import version_of
-from einsplit.solver.lower import lower
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan, realise
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
+from einsplit.solver.program.lower import lower
 
 MAX_SESSIONS = 4  # call signatures whose devices stay alive; the least recently used goes first
 MAX_TRACES = 32  # call signatures whose programs are kept

@@ -87,9 +87,7 @@ def _check(expr: Expr) -> None:
     if op == "const":
         fits = isinstance(value, Number) and name is None and not expr.args
         if fits and isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
-            raise NotationError(
-                f"the constant {value} does not fit into 64 bits.\n  Write it as a float: {value}.0"
-            )
+            raise NotationError(f"the constant {value} does not fit into 64 bits.\n  Write it as a float: {value}.0")
     elif op == "operand":
         fits = type(value) is int and value >= 0 and name is None and not expr.args
     elif op == "index":
@@ -105,9 +103,7 @@ def _check(expr: Expr) -> None:
     else:
         raise NotationError(f"unknown function {op!r}. {did_you_mean(op, OPERATORS)}".rstrip())
     if not fits:
-        raise NotationError(
-            f"{op!r} cannot be made of value {value!r}, name {name!r} and {len(expr.args)} arguments."
-        )
+        raise NotationError(f"{op!r} cannot be made of value {value!r}, name {name!r} and {len(expr.args)} arguments.")
 
 
 def arity_text(op: str) -> str:

@@ -59,9 +59,7 @@ OPERATORS: dict[str, Operator] = {
     "random": Operator(1, "random"),
 }
 
-FUNCTIONS: dict[str, Operator] = {
-    name: row for name, row in OPERATORS.items() if not row.symbol or name == "pow"
-}
+FUNCTIONS: dict[str, Operator] = {name: row for name, row in OPERATORS.items() if not row.symbol or name == "pow"}
 
 # How texts may write an operator: (name, level) by symbol. `&`, `|` and `~` stand where Python has them.
 INFIX: dict[str, tuple[str, int]] = {

@@ -127,11 +127,7 @@ class _Reader:
             self.at += 1
             right = self.join(UNARY_LEVEL if found[1] == POWER_LEVEL else found[1] + 1)
             left = self.build(span, found[0], left, right)
-            if (
-                found[1] == COMPARE_LEVEL
-                and (chained := self._infix()) is not None
-                and chained[1] == COMPARE_LEVEL
-            ):
+            if found[1] == COMPARE_LEVEL and (chained := self._infix()) is not None and chained[1] == COMPARE_LEVEL:
                 self.fail("comparisons cannot be chained.", self.token.span, "Write (a < b) and (b < c).")
         self.depth -= 1
         return left
@@ -197,9 +193,7 @@ class _Reader:
         label = token.text[token.text.index("(") + 1 : -1].strip()
         if label not in self.labels:
             start = self.text.index(label, token.span[0] + len("index"))
-            known = (
-                "Labels here: " + " ".join(self.labels) + "." if self.labels else "There are no labels here."
-            )
+            known = "Labels here: " + " ".join(self.labels) + "." if self.labels else "There are no labels here."
             advice = did_you_mean(label, self.labels)
             self.fail(f"unknown label {label!r}.", (start, start + len(label)), advice, known)
         return index(label)
@@ -222,8 +216,7 @@ class _Reader:
     def function(self, token: _Token) -> Expr:
         if token.text not in _WORDS:
             advice = (
-                did_you_mean(token.text, _WORDS)
-                or "Known: " + " ".join(sorted({"index", "cast", *FUNCTIONS})) + "."
+                did_you_mean(token.text, _WORDS) or "Known: " + " ".join(sorted({"index", "cast", *FUNCTIONS})) + "."
             )
             self.fail(f"unknown function {token.text!r}.", token.span, advice)
         self.expect("(")

@@ -29,13 +29,7 @@ def _weakness(expr: Expr, args: list[str]) -> str:
     if expr.op == "index":
         return _WEAK_INT
     if expr.op == "const":
-        return (
-            _STRONG
-            if isinstance(expr.value, bool)
-            else _WEAK_INT
-            if isinstance(expr.value, int)
-            else _WEAK_FLOAT
-        )
+        return _STRONG if isinstance(expr.value, bool) else _WEAK_INT if isinstance(expr.value, int) else _WEAK_FLOAT
     if expr.op in ("operand", "cast"):
         return _STRONG
     family = OPERATORS[expr.op].family
@@ -44,11 +38,7 @@ def _weakness(expr: Expr, args: list[str]) -> str:
     met = args[1:] if family == "where" else args
     if _STRONG in met:
         return _STRONG
-    return (
-        _WEAK_INT
-        if all(arg == _WEAK_INT for arg in met) and family not in ("divide", "float")
-        else _WEAK_FLOAT
-    )
+    return _WEAK_INT if all(arg == _WEAK_INT for arg in met) and family not in ("divide", "float") else _WEAK_FLOAT
 
 
 def _rewrite(expr: Expr, weakness: dict[Expr, str]) -> Expr:
@@ -88,9 +78,7 @@ def _fold_compare(expr: Expr) -> Expr | None:
 
 
 def _rewrite_truth(expr: Expr) -> Expr:
-    constants = [
-        arg.value if arg.op == "const" and isinstance(arg.value, bool) else None for arg in expr.args
-    ]
+    constants = [arg.value if arg.op == "const" and isinstance(arg.value, bool) else None for arg in expr.args]
     if expr.op == "not":
         return expr if constants[0] is None else const(not constants[0])
     absorbing = expr.op == "or"  # true or c is true; false or c is c

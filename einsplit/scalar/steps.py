@@ -62,9 +62,7 @@ class _Emitter:
     def _step(self, expr: Expr, found: str, dtype: str) -> Step:
         if found == WEAK_INT and (value := integer_value(expr)) is not None:
             if kind(dtype) == "int" and not int_range(dtype)[0] <= value <= int_range(dtype)[1]:
-                self.typing.fail(
-                    expr, f"the constant {value} does not fit into {dtype}.", "Cast the operand first."
-                )
+                self.typing.fail(expr, f"the constant {value} does not fit into {dtype}.", "Cast the operand first.")
             return Step("const", (), dtype, value=value)
         if found == WEAK_INT and dtype != "int64":
             # Integers among themselves are exact; only their result takes the dtype that it meets.
@@ -78,9 +76,7 @@ class _Emitter:
         if family == "cast":
             # A float constant is made in the dtype asked for, or exactly enough to be truncated.
             source = dtype if kind(dtype) in ("float", "complex") else "float64"
-            return (
-                self.emit(expr.args[0], source if self.typing.type_of(expr.args[0]) == WEAK_FLOAT else None),
-            )
+            return (self.emit(expr.args[0], source if self.typing.type_of(expr.args[0]) == WEAK_FLOAT else None),)
         if family == "compare":
             shared = self.typing.meet(expr, 0, 1)
             dtype = NATURAL.get(shared, shared)

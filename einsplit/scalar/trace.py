@@ -33,15 +33,11 @@ class Symbol(Arithmetic):
     def __ne__(self, other: object) -> "Symbol":  # type: ignore[override]
         return _call("ne", self, other)
 
-    def __array_ufunc__(
-        self, ufunc: Callable[..., object], method: str, *inputs: object, **_: object
-    ) -> "Symbol":
+    def __array_ufunc__(self, ufunc: Callable[..., object], method: str, *inputs: object, **_: object) -> "Symbol":
         """numpy's own functions work on symbols where the algebra has them."""
         name = getattr(ufunc, "__name__", "")
         if method != "__call__" or name not in _UFUNCS:
-            raise NotationError(
-                f"numpy's {name} has no place in a join.\n  Known: " + " ".join(sorted(_UFUNCS))
-            )
+            raise NotationError(f"numpy's {name} has no place in a join.\n  Known: " + " ".join(sorted(_UFUNCS)))
         return _call(_UFUNCS[name], *inputs)
 
     def __float__(self) -> NoReturn:
@@ -88,8 +84,7 @@ def trace_join(function: Callable[..., object], num_operands: int) -> Expr:
         return _expr(result)
     except NotationError as error:
         raise NotationError(
-            f"the join returned {type(result).__name__}, not a scalar.\n"
-            "  Return an expression of its operands."
+            f"the join returned {type(result).__name__}, not a scalar.\n  Return an expression of its operands."
         ) from error
 
 

@@ -121,9 +121,7 @@ def _arithmetic(typing: Typing, expr: Expr, found: list[str]) -> str:
 def _divide(typing: Typing, expr: Expr, found: list[str]) -> str:
     shared = typing.meet(expr, 0, 1)
     if not is_weak(shared) and kind_of(shared) in ("bool", "int"):
-        typing.refuse(
-            expr, 0 if not is_weak(found[0]) else 1, "Use '//', or cast to a float: cast(x, float32)."
-        )
+        typing.refuse(expr, 0 if not is_weak(found[0]) else 1, "Use '//', or cast to a float: cast(x, float32).")
     return WEAK_FLOAT if is_weak(shared) else shared
 
 
@@ -142,9 +140,7 @@ def _truth(typing: Typing, expr: Expr, found: list[str]) -> str:
 
 def _same(typing: Typing, expr: Expr, found: list[str]) -> str:
     if found[0] == "bool" or (expr.op == "floor" and kind_of(found[0]) == "complex"):
-        typing.refuse(
-            expr, 0, "Cast to a number: cast(x, int64)." if found[0] == "bool" else "Take abs first."
-        )
+        typing.refuse(expr, 0, "Cast to a number: cast(x, int64)." if found[0] == "bool" else "Take abs first.")
     return _ABSOLUTE.get(found[0], found[0]) if expr.op == "abs" else found[0]
 
 

@@ -18,9 +18,9 @@ def torch_dtype(name: str) -> torch.dtype:
 
 def _const(value: bool | int | float, dtype: str) -> Tensor:
     # By way of int64, so that a large integer is rounded to a float once and not twice.
-    return torch.tensor(value, dtype=torch.int64 if type(value) is int else torch.float64 if type(value) is float else None).to(
-        torch_dtype(dtype)
-    )
+    return torch.tensor(
+        value, dtype=torch.int64 if type(value) is int else torch.float64 if type(value) is float else None
+    ).to(torch_dtype(dtype))
 
 
 def _integer_safe(divide: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -30,7 +30,9 @@ def _integer_safe(divide: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tenso
         if y.is_floating_point():
             return divide(x, y)
         zero = y == 0
-        return torch.where(zero, torch.zeros((), dtype=y.dtype), divide(x, torch.where(zero, torch.ones((), dtype=y.dtype), y)))
+        return torch.where(
+            zero, torch.zeros((), dtype=y.dtype), divide(x, torch.where(zero, torch.ones((), dtype=y.dtype), y))
+        )
 
     return apply
 

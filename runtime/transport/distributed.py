@@ -37,9 +37,7 @@ class FileRendezvous:
         """Where torch finds the others; sets the environment so that gloo and NCCL stay on the loopback."""
         loopback = next((name for _, name in socket.if_nameindex() if name in LOOPBACKS), None)
         if loopback is None:
-            raise RunError(
-                f"this machine has no loopback interface ({' or '.join(LOOPBACKS)}) to join devices by."
-            )
+            raise RunError(f"this machine has no loopback interface ({' or '.join(LOOPBACKS)}) to join devices by.")
         for variable in LISTENING_INTERFACE:
             os.environ[variable] = loopback
         return f"file://{self.directory}/devices"
@@ -92,9 +90,7 @@ class DistributedTransport(DirectTransport):
             self._everybody(num_devices)
         except RuntimeError as error:
             self.close()
-            raise LinkError(
-                f"device {device} could not join {num_devices} devices: {one_line(error)}"
-            ) from error
+            raise LinkError(f"device {device} could not join {num_devices} devices: {one_line(error)}") from error
 
     def _everybody(self, num_devices: int) -> None:
         token = torch.zeros(1, device=self._device_type)
@@ -117,9 +113,7 @@ class DistributedTransport(DirectTransport):
             for work in dist.batch_isend_irecv(messages):
                 work.wait()
         except RuntimeError as error:
-            raise LinkError(
-                f"device {self.device} lost an exchange with devices {group}: {one_line(error)}"
-            ) from error
+            raise LinkError(f"device {self.device} lost an exchange with devices {group}: {one_line(error)}") from error
         return received
 
     def close(self) -> None:

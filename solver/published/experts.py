@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from einsplit.graph import Graph, Input
 from einsplit.solver.machine import Machine
-from einsplit.solver.problem import Problem
-from einsplit.solver.search import Found, fits
+from einsplit.solver.search.problem import Problem
+from einsplit.solver.search.sweep import Found, fits
 from einsplit.solver.sharding import Choice, Sharding, cuttable_labels, extent_classes, make_tables
 
 
@@ -17,7 +17,9 @@ def all_whole(graph: Graph, machine: Machine) -> Found:
 def data_parallel(graph: Graph, machine: Machine) -> Found:
     """Every axis cuts the batch, as long as it divides it: the slowest dimension of the first data input."""
     classes = extent_classes(graph)
-    batch = next((n.dims[0][0] for n in graph.nodes if isinstance(n, Input) and n.role == "data" and n.dims and n.dims[0]), None)
+    batch = next(
+        (n.dims[0][0] for n in graph.nodes if isinstance(n, Input) and n.role == "data" and n.dims and n.dims[0]), None
+    )
     axes: list[int] = []
     for axis in range(len(machine.axes)):
         if batch is not None and fits(graph.sizes[batch], [machine.sizes[a] for a in (*axes, axis)]):
@@ -32,6 +34,8 @@ def data_parallel(graph: Graph, machine: Machine) -> Found:
     return _found(graph, machine, {classes[batch]: tuple(axes)}, tuple(shardings))
 
 
-def _found(graph: Graph, machine: Machine, axes_of: dict[str, tuple[int, ...]], shardings: tuple[Sharding, ...]) -> Found:
+def _found(
+    graph: Graph, machine: Machine, axes_of: dict[str, tuple[int, ...]], shardings: tuple[Sharding, ...]
+) -> Found:
     problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of))
     return Found(problem, shardings, problem.price(shardings).seconds)

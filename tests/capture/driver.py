@@ -86,7 +86,7 @@ def same(found: object, expected: object, tolerance: float | None = None) -> Non
         wide = torch.complex128 if y.is_complex() else torch.float64
         limit = (TOLERANCE[y.dtype] if tolerance is None else tolerance) * _largest(y)
         torch.testing.assert_close(
-            x.to(wide), y.to(wide), rtol=0, atol=limit, equal_nan=True, msg=lambda m: f"{path}: {m}"
+            x.to(wide), y.to(wide), rtol=0, atol=limit, equal_nan=True, msg=lambda text, path=path: f"{path}: {text}"
         )
 
 

@@ -281,6 +281,14 @@ def test_a_file_that_fails_is_told_with_the_users_own_line(text, told, call, tmp
     assert told.format(t=tmp_path / "broken.py") in err
 
 
+def test_what_the_users_code_prints_does_not_mix_with_the_results(call, tmp_path):
+    lines = ["import torch", "print('loaded')", "def f(x):", "    print('called')", "    return x + 1"]
+    (tmp_path / "loud.py").write_text("\n".join([*lines, "def x():", "    return f, (torch.ones(2),)"]))
+    code, out, err = call("run", f"{tmp_path}/loud.py:x", "--check", "--json")
+    assert code == 0 and json.loads(out)["difference"] == 0
+    assert err.startswith("loaded\ncalled\n")
+
+
 def test_a_file_finds_its_neighbours_and_leaves_no_compiled_file_of_itself(call, tmp_path):
     (tmp_path / "neighbour.py").write_text("from tests.doors.graphs import mlp_graph")
     (tmp_path / "mine.py").write_text("from neighbour import mlp_graph as graph\nassert __name__ != '__main__'")

@@ -21,8 +21,8 @@ from einsplit.api import plan as make
 from einsplit.errors import PlanError
 from einsplit.evaluate import evaluate
 from einsplit.runtime.local import LocalSession
-from einsplit.solver import plan as plan_file
 from einsplit.solver.plan import FORMAT, Plan, decode_plan, realise
+from einsplit.solver.plan import format as plan_file
 from einsplit.solver.sharding import Sum
 from tests.doors.graphs import machine, mlp_graph
 

@@ -103,9 +103,7 @@ def expected(source: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_a_distribution_holds_every_file_once_and_no_bare_solver(
-    kind: str, source: Path, tmp_path: Path
-) -> None:
+def test_a_distribution_holds_every_file_once_and_no_bare_solver(kind: str, source: Path, tmp_path: Path) -> None:
     build = f"import setuptools.build_meta as b; print(b.build_{kind}({str(tmp_path)!r}))"
     built = python("-c", build, cwd=source).split()[-1]
     if kind == "wheel":

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsplit.builder import Builder, Origin
+from einsplit.builder.views import Value, drop, expand, insert, permute
 from einsplit.einsum import einsum
 from einsplit.errors import GraphError, ShapeError
 from einsplit.evaluate import evaluate
 from einsplit.graph import Einsum, Graph, Input, Kernel
 from einsplit.kernels.door import kernel
-from einsplit.views import Value, drop, expand, insert, permute
 
 HERE = Origin("here")
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from einsplit.builder import Builder, Origin, constant_value, variable_index
+from einsplit.builder.views import Value, expand, permute, reshape
 from einsplit.einsum import einsum
 from einsplit.errors import DtypeError, EinsplitError, GraphError, ShapeError
 from einsplit.evaluate import evaluate
 from einsplit.graph import Einsum, Graph, Input, Kernel, Operand
 from einsplit.kernels.door import kernel
 from einsplit.scalar import call, const, operand
-from einsplit.views import Value, expand, permute, reshape
 
 RANDOM = np.random.default_rng(7)
 

@@ -5,7 +5,7 @@ from math import prod
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einsplit.extents import Extents
+from einsplit.builder.extents import Extents
 
 
 def sizes(extents: Extents, extent: int) -> list[int]:
@@ -69,9 +69,16 @@ def test_the_first_name_stays() -> None:
     a, b, c = extents.new(5), extents.new(5, "tokens"), extents.new(5, "words")
     extents.unify([a], [b])
     extents.unify([a], [c])
-    assert extents.hint(a) == extents.hint(c) == "tokens"
-    extents.suggest(a, "other")
-    assert extents.hint(b) == "tokens"
+    (leaf,) = extents.leaves(a)
+    assert extents.names() == {leaf.extent: "tokens"} and extents.leaves(c) == (leaf,)
+
+
+def test_parts_of_a_named_extent_are_lettered_from_the_slowest() -> None:
+    extents = Extents()
+    features, hidden = extents.new(12, "features"), extents.new(12, "hidden")
+    assert extents.cut(features, 2) and extents.cut(features, 6) and extents.unify([features], [hidden])
+    names = extents.names()
+    assert [names[leaf.extent] for leaf in extents.leaves(hidden)] == ["features_a", "features_b", "features_c"]
 
 
 def steps() -> st.SearchStrategy[list[tuple[str, int, int, int]]]:

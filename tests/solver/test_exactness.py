@@ -10,11 +10,11 @@ import pytest
 
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
-from einsplit.solver import search
-from einsplit.solver.brute import MAX_PLANS, brute, brute_tables
 from einsplit.solver.machine import Machine
 from einsplit.solver.prepare import prepare
-from einsplit.solver.problem import Memo, Problem
+from einsplit.solver.search import sweep as search
+from einsplit.solver.search.brute import MAX_PLANS, brute, brute_tables
+from einsplit.solver.search.problem import Memo, Problem
 from einsplit.solver.sharding import make_tables
 from tests.support.cuttings import random_machine
 from tests.support.graphs import random_case

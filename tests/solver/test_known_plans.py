@@ -12,12 +12,12 @@ from einsplit.builder import Builder, Origin, variable_index
 from einsplit.capture import capture
 from einsplit.graph import Graph, Label
 from einsplit.scalar import call, const, operand
-from einsplit.solver import search
 from einsplit.solver.machine import Machine, MeshAxis
 from einsplit.solver.prepare import prepare
-from einsplit.solver.problem import Memo, Problem
 from einsplit.solver.program import Program
-from einsplit.solver.search import Found, digit_tables, sweep
+from einsplit.solver.search import sweep as search
+from einsplit.solver.search.problem import Memo, Problem
+from einsplit.solver.search.sweep import Found, digit_tables, sweep
 from einsplit.solver.sharding import PARTIAL, Sharding, Sum, cuttable_labels, extent_classes, make_tables, output_layout
 from tests.support.cuttings import Cutting, run_local
 from tests.support.meaning import meaning

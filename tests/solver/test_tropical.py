@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsplit.errors import EinsplitError, PlanError, ShapeError
-from einsplit.solver.tropical import Optimum, Table, TooWide, elimination_order, minimise
+from einsplit.solver.search.tropical import Optimum, Table, TooWide, elimination_order, minimise
 
 Network = tuple[list[int], list[Table]]
 
@@ -73,9 +73,7 @@ def layers(num_layers: int, seed: int) -> Network:
     num_choices = [int(n) for n in random.integers(3, 9, 12 * num_layers + 1)]
     edges = [(12 * k + a, 12 * k + b) for k in range(num_layers) for a, b in edges_in_layer]
     scopes = [*edges, *((v,) for v in range(len(num_choices)))]
-    return num_choices, [
-        Table(s, random.integers(0, 1000, [num_choices[v] for v in s]).astype(float)) for s in scopes
-    ]
+    return num_choices, [Table(s, random.integers(0, 1000, [num_choices[v] for v in s]).astype(float)) for s in scopes]
 
 
 # --- the optimum
@@ -163,9 +161,7 @@ def test_a_chain_of_600_with_skips_equals_the_dynamic_program_by_hand() -> None:
             grown = grown + price[v - 2, v][:, None, :]
         least = grown.min(axis=0)
 
-    assert (
-        minimise(num_choices, [Table(scope, prices) for scope, prices in price.items()]).price == least.min()
-    )
+    assert minimise(num_choices, [Table(scope, prices) for scope, prices in price.items()]).price == least.min()
 
 
 def test_fifty_decoder_layers_are_solved_within_a_second_in_narrow_tables() -> None:
@@ -196,7 +192,7 @@ def test_of_equal_prices_the_smallest_choices_are_taken() -> None:
 def test_the_choices_do_not_depend_on_the_hash_seed() -> None:
     program = (
         "import numpy as np\n"
-        "from einsplit.solver.tropical import Table, minimise\n"
+        "from einsplit.solver.search.tropical import Table, minimise\n"
         "random = np.random.default_rng(5)\n"
         "scopes = [tuple(int(v) for v in random.integers(0, 40, 2)) for _ in range(60)]\n"
         # Two prices only: there are many optima, and any dependence on an order would show.
@@ -324,22 +320,19 @@ def test_a_contradiction_is_an_error_that_names_its_variables() -> None:
             [2, 3],
             Table((1, 0), np.zeros((2, 3))),
             ShapeError,
-            "table 0 has shape (2, 3).\n"
-            "  Its variables (1, 0) have (3, 2) choices: give one dimension per variable.",
+            "table 0 has shape (2, 3).\n  Its variables (1, 0) have (3, 2) choices: give one dimension per variable.",
         ),
         (
             [2],
             Table((0,), np.array([0.0, np.nan])),
             PlanError,
-            "table 0 over variables (0,) holds NaN or -inf.\n"
-            "  A price is a number of seconds; +inf forbids a choice.",
+            "table 0 over variables (0,) holds NaN or -inf.\n  A price is a number of seconds; +inf forbids a choice.",
         ),
         (
             [2],
             Table((0,), np.array([0.0, -np.inf])),
             PlanError,
-            "table 0 over variables (0,) holds NaN or -inf.\n"
-            "  A price is a number of seconds; +inf forbids a choice.",
+            "table 0 over variables (0,) holds NaN or -inf.\n  A price is a number of seconds; +inf forbids a choice.",
         ),
         (
             [2],

@@ -10,10 +10,10 @@ import torch
 
 from einsplit.graph import Graph, Label
 from einsplit.runtime.local import LocalSession
-from einsplit.solver.lower import lower
 from einsplit.solver.machine import Machine, MeshAxis
-from einsplit.solver.problem import Memo, Problem
 from einsplit.solver.program import Program
+from einsplit.solver.program.lower import lower
+from einsplit.solver.search.problem import Memo, Problem
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 
 MESHES = ((2,), (2, 2), (3, 2), (2, 2, 2))

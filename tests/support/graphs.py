@@ -13,10 +13,10 @@ from random import Random
 import numpy as np
 
 from einsplit.builder import Builder, Origin, constant_value, variable_index
+from einsplit.builder.settle import VariableDims
+from einsplit.builder.views import Value, permute
 from einsplit.graph import Graph
 from einsplit.scalar import Expr, call, cast, const, operand
-from einsplit.settle import VariableDims
-from einsplit.views import Value, permute
 
 MAX_ELEMENTS = 1500  # of one node over all its labels: the oracle enumerates them
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 12)

@@ -139,7 +139,8 @@ def _logsumexp(x: Array, axes: tuple[int, ...]) -> Array:
 
 
 AGGREGATE: dict[str, Callable[[Array, tuple[int, ...]], Array]] = {
-    "sum": lambda x, axes: x.sum(axes), "prod": lambda x, axes: x.prod(axes), "mean": lambda x, axes: x.sum(axes) / prod(x.shape[k] for k in axes),
+    "sum": lambda x, axes: x.sum(axes), "prod": lambda x, axes: x.prod(axes),
+    "mean": lambda x, axes: x.sum(axes) / prod(x.shape[k] for k in axes),
     "max": lambda x, axes: _extreme(np.maximum, x, axes), "min": lambda x, axes: _extreme(np.minimum, x, axes),
     "any": lambda x, axes: x.any(axes), "all": lambda x, axes: x.all(axes), "logsumexp": _logsumexp,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The price of a Program from its instructions alone: what stands in them, and the formulas of `einsplit.solver.price`.
+"""The price of a Program from its instructions alone: what stands in them, and the price's formulas.
 
 No sharding, table or layout is looked at, so that a step which is priced but not done, or done but not priced, shows.
 """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from einsplit.builder import Builder, Origin
+from einsplit.builder.views import Value
 from einsplit.scalar import Expr, operand
-from einsplit.views import Value
 
 
 def spelled(text: str, *values: Value, join: Expr | None = None, agg: str = "sum", name: str = "") -> Value:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import torch
+
+from einsplit.builder.views import Value, expand, insert
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.common import contract, dtype_of, elementwise, pointwise, shape_of
 from einsplit.capture.rules.reduce import softmax_over
 from einsplit.scalar import call, cast, const, index, operand
-from einsplit.views import Value, expand, insert
 
 
 @rule("aten.scaled_dot_product_attention.default")
@@ -46,9 +48,17 @@ def attention(
         scores = elementwise(reader, call("where", operand(0), operand(1), blocked), mask, scores, part="masked")
     elif mask is not None:
         scores = elementwise(reader, operand(1) + operand(0), mask, scores, part="masked")
-    # A row whose every key is masked attends to nothing, and a causal mask has no such row.
-    weights = softmax_over(reader, scores, -1, dtype_of(value), safe=attn_mask is not None)
+    # A row whose every key is masked attends to nothing; most masks are known, and have no such row.
+    weights = softmax_over(reader, scores, -1, dtype_of(value), safe=_may_block_rows(attn_mask))
     return contract(reader, "...ij,...jd->...id", weights, value, part="values")
+
+
+def _may_block_rows(mask: Known | None) -> bool:
+    """Whether the mask may leave a row without keys; torch's own causal mask leaves each the first."""
+    if not isinstance(mask, torch.Tensor):
+        return mask is not None
+    is_open = mask if mask.dtype == torch.bool else mask > -math.inf
+    return not bool(is_open.any(-1).all())
 
 
 def _repeat_heads(reader: Reader, part: Known, heads: int) -> Value:

@@ -12,6 +12,8 @@ from dataclasses import replace
 import torch
 
 from einsplit.builder import variable_index
+from einsplit.builder.settle import VariableDims
+from einsplit.builder.views import Value, expand
 from einsplit.capture.formulas import Formula, dtype_name
 from einsplit.capture.reader import Known, Reader
 from einsplit.scalar import (
@@ -26,8 +28,6 @@ from einsplit.scalar import (
     result_dtype,
     substitute,
 )
-from einsplit.settle import VariableDims
-from einsplit.views import Value, expand
 
 Scalar = bool | int | float
 Argument = Known | Scalar

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from einsplit.builder import variable_index
+from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.common import contract, dtype_of, pointwise, scaled, shape_of
 from einsplit.dtypes import kind
 from einsplit.scalar import call, cast, const, operand
-from einsplit.views import Value
 
 
 def _plus(reader: Reader, product: Value, bias: Known | None, alpha: float = 1, beta: float = 1) -> Value | Formula:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from einsplit.builder import variable_index
+from einsplit.builder.views import Value, insert
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.common import (
@@ -22,7 +23,6 @@ from einsplit.capture.rules.common import (
 )
 from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
-from einsplit.views import Value, insert
 
 
 def normalised(
@@ -128,7 +128,10 @@ def _trailing(reader: Reader, x: Known, shape: Sequence[int], times: int) -> Val
 @rule("aten.mse_loss.default", "aten.l1_loss.default")
 def distance(reader: Reader, x: Known, y: Known, reduction: int = 1) -> object:
     """`(x - y)^2` or `|x - y|` of each element, their mean (reduction 1), or their sum (2)."""
-    apart = lambda a, b: call("abs", a - b) if "l1" in reader.target else (a - b) * (a - b)  # noqa: E731
+
+    def apart(a: Expr, b: Expr) -> Expr:
+        return call("abs", a - b) if "l1" in reader.target else (a - b) * (a - b)
+
     if reduction == 0 or dtype_of(x) != dtype_of(y):
         return pointwise(reader, apart, x, y, dtype=reader.dtype) if reduction == 0 else NotImplemented
     each = elementwise(reader, apart(widened(0, dtype_of(x)), widened(1, dtype_of(y))), x, y, part="each")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from einsplit.builder.views import Value
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.einsum.bound import bind_einsum
 from einsplit.einsum.symbolic import symbolic_einsum
 from einsplit.notation import parse_spec
-from einsplit.views import Value
 
 
 @rule("einsplit.einsum.default")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
+from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.common import (
@@ -22,7 +24,6 @@ from einsplit.capture.rules.common import (
 )
 from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
-from einsplit.views import Value, expand
 
 ARITHMETIC: dict[str, Callable[[Expr, Expr], Expr]] = {
     "mul": lambda x, y: x * y,
@@ -33,10 +34,7 @@ ARITHMETIC: dict[str, Callable[[Expr, Expr], Expr]] = {
 }
 COMPARISON = ("eq", "ne", "lt", "le", "gt", "ge")
 FLOAT: dict[str, Callable[[Expr], Expr]] = {
-    **{
-        name: (lambda x, name=name: call(name, x))  # type: ignore[misc]
-        for name in ("exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "sin", "cos")
-    },
+    **{name: partial(call, name) for name in ("exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "sin", "cos")},
     "reciprocal": lambda x: const(1.0) / x,
     "silu": lambda x: x * call("sigmoid", x),
     "log_sigmoid": lambda x: call("min", x, const(0.0)) - call("log", const(1.0) + call("exp", -call("abs", x))),
@@ -78,6 +76,8 @@ def _arithmetic(name: str, make: Callable[[Expr, Expr], Expr]) -> Callable[..., 
         if reader.dtype == "bool":
             truth = {"mul": "and", "maximum": "or", "minimum": "and"}.get(name)
             return NotImplemented if truth is None else _truth(reader, truth, x, y)
+        if name == "mul" and _is_one(y) and not isinstance(x, (bool, int, float)):
+            return in_dtype(reader, x, reader.dtype)
         return pointwise(reader, make, x, y, dtype=reader.dtype)
 
     return apply
@@ -115,6 +115,10 @@ def _truth(reader: Reader, op: str, *arguments: Argument) -> Value | Formula:
     return pointwise(reader, lambda *exprs: call(op, *exprs), *arguments, dtype="bool")
 
 
+def _is_one(argument: Argument) -> bool:
+    return isinstance(argument, (bool, int, float)) and argument == 1
+
+
 def _is_real(argument: Argument) -> bool:
     """Whether it is no complex number: those are left to torch's own kernels."""
     if isinstance(argument, (bool, int, float)):
@@ -145,6 +149,8 @@ def add(reader: Reader, x: Argument, y: Argument, alpha: Scalar = 1) -> object:
 def div(reader: Reader, x: Argument, y: Argument) -> object:
     if not (_is_real(x) and _is_real(y)):
         return NotImplemented
+    if _is_one(y) and not isinstance(x, (bool, int, float)):
+        return in_dtype(reader, x, reader.dtype)
     return pointwise(reader, lambda a, b: a / b, x, y, dtype=reader.dtype)
 
 
@@ -258,52 +264,3 @@ def _choice(reader: Reader, test: Known, x: Argument, y: Argument) -> object:
         read = operand(len(tensors) - 1)
         branches.append(read if dtype_of(branch) == reader.dtype else cast(read, reader.dtype))
     return elementwise(reader, call("where", operand(0), *branches), *tensors)
-
-
-CASTS = ("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy.default", "type_as.default")
-
-
-@rule(*(f"aten.{name}" for name in CASTS))
-def to(reader: Reader, x: Known, *_: object, **__: object) -> object:
-    if kind(dtype_of(x)) == "complex" != kind(reader.dtype):
-        return NotImplemented
-    return in_dtype(reader, x, reader.dtype, part="")
-
-
-@rule("aten.copy.default")
-def copy(reader: Reader, x: Known, source: Known, *_: object) -> Value:
-    """`source`, broadcast to the shape of `x` and in its dtype."""
-    return expand(reader.value(in_dtype(reader, source, reader.dtype)), reader.shape)
-
-
-@rule("aten.fill.Scalar", "aten.fill.Tensor", "aten.zero.default")
-def fill(reader: Reader, x: Known, number: Argument = 0) -> object:
-    if is_tensor(number):
-        return copy(reader, x, number)
-    assert isinstance(number, (bool, int, float))
-    return _constant(reader, number)
-
-
-@rule("aten.zeros_like.default", "aten.ones_like.default", "aten.new_zeros.default", "aten.new_ones.default")
-def zeros_or_ones(reader: Reader, *_: object, **__: object) -> Formula:
-    return _constant(reader, 1 if "ones" in reader.target else 0)
-
-
-@rule("aten.full_like.default")
-def full_like(reader: Reader, x: Known, number: Scalar, **_: object) -> Formula:
-    return _constant(reader, number)
-
-
-@rule("aten.new_full.default")
-def new_full(reader: Reader, x: Known, shape: object, number: Scalar, **_: object) -> Formula:
-    return _constant(reader, number)
-
-
-@rule("aten.empty_like.default", "aten.new_empty.default", "aten.new_empty_strided.default")
-def empty(reader: Reader, *_: object, **__: object) -> Formula:
-    """Zeros: whoever reads what nobody wrote gets the same each time."""
-    return _constant(reader, 0)
-
-
-def _constant(reader: Reader, number: Scalar) -> Formula:
-    return Formula(reader.shape, cast(const(number), reader.dtype), reader.dtype)

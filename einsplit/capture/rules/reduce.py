@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from einsplit.builder import variable_index
+from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.common import (
@@ -19,7 +20,6 @@ from einsplit.capture.rules.common import (
 )
 from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
-from einsplit.views import Value
 
 Dims = int | Sequence[int] | None
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 import torch
 
 from einsplit.builder import variable_index
+from einsplit.builder.views import Factor, Value, drop, expand, insert, permute, reshape
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.common import Scalar, in_dtype, pick, shape_of
 from einsplit.scalar import Expr, call, cast, const, index, operand, substitute
-from einsplit.views import Factor, Value, drop, expand, insert, permute, reshape
 
 MAX_PARTS = 8  # a concatenation of more equal parts reads them all for each element: a kernel copies instead
 
@@ -53,21 +53,22 @@ def permute_(reader: Reader, x: Known, order: Sequence[int]) -> Value:
     return permute(reader.value(x), order)
 
 
-@rule(
-    "aten.transpose.int",
-    "aten.t.default",
-    "aten.swapaxes.default",
-    "aten.swapdims.default",
-    "aten.mT.default",
-    "aten.numpy_T.default",
-    "aten.adjoint.default",
-)
+TRANSPOSES = ("transpose.int", "t.default", "mT.default", "swapaxes.default", "swapdims.default")
+
+
+@rule(*(f"aten.{name}" for name in TRANSPOSES))
 def transpose(reader: Reader, x: Known, a: int = -2, b: int = -1) -> Value:
     value = reader.value(x)
     order = list(range(value.ndim))
     if value.ndim > 1:
         order[a], order[b] = order[b], order[a]
     return permute(value, order)
+
+
+@rule("aten.numpy_T.default")
+def reverse_dims(reader: Reader, x: Known) -> Value:
+    value = reader.value(x)
+    return permute(value, range(value.ndim)[::-1])
 
 
 @rule("aten.movedim.int", "aten.movedim.intlist")

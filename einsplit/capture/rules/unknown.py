@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from einsplit.builder.views import Value, expand
 from einsplit.capture.formulas import Formula, dtype_name
 from einsplit.capture.reader import Reader
 from einsplit.dtypes import kind
-from einsplit.views import Value, expand
 
 # Torch raises where an integer is divided by 0, and the padding of a cut label may be 0.
 _DIVIDES = ("aten.div.", "aten.fmod.", "aten.remainder.", "aten.floor_divide.", "aten.gcd.", "aten.lcm.")

@@ -1,7 +1,9 @@
 """Seconds and bytes of a node, of an edge, of a whole plan.
 
-    seconds(node)  = launch + max(operations / flops_per_second, bytes / memory_bytes_per_second), and a pass for each mask
-    seconds(step)  = launch + local bytes / memory_bytes_per_second  [+ rounds * latency + bytes sent / bytes_per_second]
+    seconds(node)  = launch + max(operations / flops_per_second, bytes / memory_bytes_per_second), and a pass for each
+    mask
+    seconds(step)  = launch + local bytes / memory_bytes_per_second  [+ rounds * latency + bytes sent /
+    bytes_per_second]
     seconds(plan)  = sum over nodes + sum over edges
 
 Compute plus communication: overlap is not priced. Every instruction of the Program is priced exactly once.
@@ -14,10 +16,10 @@ from math import prod
 
 from einsplit.dtypes import ITEMSIZE
 from einsplit.graph import Einsum, Label, Node, aggregated_labels, factors, node_labels
-from einsplit.solver.collectives import collective_bytes, collective_rounds
-from einsplit.solver.forms import Form, masked_operands, operations
 from einsplit.solver.machine import Machine
-from einsplit.solver.repartition import Step, repartition
+from einsplit.solver.pricing.collectives import collective_bytes, collective_rounds
+from einsplit.solver.pricing.forms import Form, masked_operands, operations
+from einsplit.solver.pricing.repartition import Step, repartition
 from einsplit.solver.sharding import Layout, Shape, Sharding, Tables
 
 
@@ -78,9 +80,7 @@ def node_seconds(
         return 0.0
     local = {label: tables[label].local(cut_axes(sharding, label)) for label in node_labels(node)}
     written = prod(local[label] for label in factors(node)) * ITEMSIZE[node.dtype]
-    read = [
-        prod(held_elements(node, k, sharding, tables)) * shape.itemsize for k, shape in enumerate(shapes)
-    ]
+    read = [prod(held_elements(node, k, sharding, tables)) * shape.itemsize for k, shape in enumerate(shapes)]
     if found.kind == "lookup":
         read[1] = written  # the rows that are taken, not the table
     if found.kind == "pick":

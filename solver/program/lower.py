@@ -9,11 +9,21 @@ from collections.abc import Sequence
 
 from einsplit.graph import Einsum, Graph, Input, Kernel, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import to_text
-from einsplit.solver.forms import Form, form, masked_operands, operations
 from einsplit.solver.machine import Machine
-from einsplit.solver.moves import Mover, extent, extents
-from einsplit.solver.price import cut_axes
-from einsplit.solver.program import PROGRAM_VERSION, Buffer, Compute, Extent, Free, Instruction, Mask, Port, Program
+from einsplit.solver.pricing.forms import Form, form, masked_operands, operations
+from einsplit.solver.pricing.price import cut_axes
+from einsplit.solver.program.instructions import (
+    PROGRAM_VERSION,
+    Buffer,
+    Compute,
+    Extent,
+    Free,
+    Instruction,
+    Mask,
+    Port,
+    Program,
+)
+from einsplit.solver.program.moves import Mover, extent, extents
 from einsplit.solver.sharding import (
     PARTIAL,
     Sharding,

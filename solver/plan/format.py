@@ -19,11 +19,11 @@ import msgspec
 
 from einsplit.errors import PlanError
 from einsplit.graph import Graph, Label, node_text
-from einsplit.solver.explain import plan_table
 from einsplit.solver.machine import Machine
+from einsplit.solver.plan.explain import plan_table
+from einsplit.solver.plan.rows import more_seconds, row_price
 from einsplit.solver.prepare import prepare
-from einsplit.solver.problem import Problem
-from einsplit.solver.rows import more_seconds, row_price
+from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import Choice, Sharding, Tables, choice_text, extent_classes, make_tables
 from einsplit.solver.units import seconds_text
 

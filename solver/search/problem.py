@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from einsplit.dtypes import ITEMSIZE
 from einsplit.graph import Einsum, Graph, Label, Node, factors, node_labels
 from einsplit.scalar import to_text
-from einsplit.solver.forms import Form, form
 from einsplit.solver.machine import Machine
-from einsplit.solver.price import Price, edge_price, node_seconds
+from einsplit.solver.pricing.forms import Form, form
+from einsplit.solver.pricing.price import Price, edge_price, node_seconds
 from einsplit.solver.sharding import (
     PARTIAL,
     Choice,

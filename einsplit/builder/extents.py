@@ -48,14 +48,15 @@ class Extents:
     def size(self, extent: int) -> int:
         return self._size[extent]
 
-    def hint(self, extent: int) -> str | None:
-        return self._hint[self._root(extent)]
-
-    def suggest(self, extent: int, hint: str) -> None:
-        """Name the extent unless it has a name."""
-        root = self._root(extent)
-        if self._hint[root] is None:
-            self._hint[root] = hint
+    def names(self) -> dict[int, str]:
+        """Names of leaves: the first hint that an extent came with; `heads_a`, `heads_b` ... where it was cut."""
+        found: dict[int, str] = {}
+        for extent, hint in enumerate(self._hint):
+            row = self.leaves(extent) if hint else ()
+            for k, leaf in enumerate(row):
+                part = chr(97 + k) if k < 26 else str(k)
+                found.setdefault(leaf.extent, f"{hint}_{part}" if len(row) > 1 else str(hint))
+        return found
 
     def leaves(self, extent: int) -> tuple[Leaf, ...]:
         """The finest factors of the extent, slowest first; none for a single element."""
@@ -128,9 +129,7 @@ class Extents:
         return extent
 
     def _split(self, root: int, low: int) -> None:
-        hint = self._hint[root]
-        high = self.new(self._size[root] // low, hint and hint + "_0")
-        rest = self.new(low, hint and hint + "_1")
+        high, rest = self.new(self._size[root] // low), self.new(low)
         self._set(self._parts, root, (high, rest))
 
     def _merge(self, x: int, y: int) -> None:
@@ -138,11 +137,8 @@ class Extents:
             return
         if self._weight[x] < self._weight[y]:
             x, y = y, x
-        named = sorted(root for root in (x, y) if self._hint[root] is not None)
         self._set(self._parent, y, x)
         self._set(self._weight, x, self._weight[x] + self._weight[y])
-        if named:
-            self._set(self._hint, x, self._hint[named[0]])
 
     def _set(self, column: list, at: int, value: object) -> None:  # type: ignore[type-arg]
         if self._undo is not None:

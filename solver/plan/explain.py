@@ -14,7 +14,7 @@ from einsplit.solver.sharding import Choice, choice_text
 from einsplit.solver.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
-    from einsplit.solver.plan import NodePlan, Plan
+    from einsplit.solver.plan.format import NodePlan, Plan
 
 __all__ = ["Row", "bytes_text", "cut_text", "headline", "kind_of", "plan_rows", "plan_table", "seconds_text"]
 

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from einsplit.extents import Extents
+from einsplit.builder.extents import Extents
+from einsplit.builder.views import Value, split_factor
 from einsplit.graph import Dims, Einsum, Graph, Input, Kernel, Label, Node, Operand, Role
 from einsplit.scalar import Expr, const, index, labels_of, substitute
-from einsplit.views import Value, split_factor
 
 VariableDims = tuple[tuple[int, ...], ...]
 
@@ -69,13 +69,14 @@ class Names:
 
     def __init__(self, extents: Extents) -> None:
         self._extents = extents
+        self._hints = extents.names()
         self._base: dict[int, Label] = {}
         self._taken: set[Label] = set()
         self.sizes: dict[Label, int] = {}
 
     def base(self, extent: int) -> Label:
         if extent not in self._base:
-            hint = self._extents.hint(extent)
+            hint = self._hints.get(extent)
             self._base[extent] = self._fresh(re.sub(r"\W", "_", hint) if hint else None)
         return self._base[extent]
 
@@ -100,7 +101,9 @@ class NodeLabels:
 
     def row(self, variable: int) -> tuple[Label, ...]:
         """The finest labels of a variable, slowest first."""
-        return tuple(self.label(variable, leaf.stride, leaf.extent, leaf.size) for leaf in self._extents.leaves(variable))
+        return tuple(
+            self.label(variable, leaf.stride, leaf.extent, leaf.size) for leaf in self._extents.leaves(variable)
+        )
 
     def label(self, variable: int, stride: int, extent: int, size: int) -> Label:
         key = (variable, stride)
@@ -125,14 +128,13 @@ class NodeLabels:
         return const(0) if total is None else total
 
 
-def settle(
-    extents: Extents, protos: Sequence[Proto], outputs: Mapping[str, int], updates: Mapping[str, int]
-) -> Graph:
+def settle(extents: Extents, protos: Sequence[Proto], outputs: Mapping[str, int], updates: Mapping[str, int]) -> Graph:
     """The Graph of the outputs and updates; data inputs stay even if nothing reads them."""
     live = _live(protos, [*outputs.values(), *updates.values()])
     position = {old: new for new, old in enumerate(live)}
     names = Names(extents)
-    nodes = tuple(_settle_node(extents, names, protos, position, protos[old]) for old in live)
+    own = _unique_names([protos[old] for old in live])
+    nodes = tuple(_settle_node(extents, names, protos, position, protos[old], own[position[old]]) for old in live)
     inputs = {node.name: at for at, node in enumerate(nodes) if isinstance(node, Input)}
     return Graph(
         nodes,
@@ -140,6 +142,19 @@ def settle(
         tuple((name, position[node]) for name, node in outputs.items()),
         tuple((inputs[name], position[node]) for name, node in updates.items()),
     )
+
+
+def _unique_names(protos: Sequence[Proto]) -> list[str]:
+    """The nodes' names; of several nodes of one name, the second is `name_2`. Inputs keep theirs: people feed them."""
+    taken = {proto.name for proto in protos if isinstance(proto, ProtoInput)}
+    found = []
+    for proto in protos:
+        name = proto.name
+        if not isinstance(proto, ProtoInput):
+            name = next(n for n in (name, *(f"{name}_{k}" for k in range(2, len(protos) + 2))) if n not in taken)
+            taken.add(name)
+        found.append(name)
+    return found
 
 
 def _live(protos: Sequence[Proto], wanted: Sequence[int]) -> list[int]:
@@ -156,7 +171,7 @@ def _live(protos: Sequence[Proto], wanted: Sequence[int]) -> list[int]:
 
 
 def _settle_node(
-    extents: Extents, names: Names, protos: Sequence[Proto], position: Mapping[int, int], proto: Proto
+    extents: Extents, names: Names, protos: Sequence[Proto], position: Mapping[int, int], proto: Proto, name: str
 ) -> Node:
     labels = NodeLabels(extents, names)
     dims = labels.dims(proto.dims)
@@ -166,10 +181,16 @@ def _settle_node(
     if isinstance(proto, ProtoEinsum):
         join = substitute(proto.join, {}, {name: labels.index(name) for name in sorted(labels_of(proto.join))})
         return Einsum(
-            name=proto.name, operands=operands, dims=dims, join=join, agg=proto.agg, dtype=proto.dtype, source=proto.source
+            name=name,
+            operands=operands,
+            dims=dims,
+            join=join,
+            agg=proto.agg,
+            dtype=proto.dtype,
+            source=proto.source,
         )
     return Kernel(
-        name=proto.name,
+        name=name,
         kernel=proto.kernel,
         attributes=proto.attributes,
         operands=operands,

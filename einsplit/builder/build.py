@@ -1,8 +1,8 @@
 """Collect nodes whose labels are not settled yet, and settle them: calls in, Graph out.
 
 While a program is read, each node has label variables of its own, and every reading ties the reader's variables to the
-elements they name (`einsplit.extents`). Only at the end, when all views have been met, are the finest factors known;
-`build` then gives every extent one name, drops what no output needs, and returns the Graph.
+elements they name (`einsplit.builder.extents`). Only at the end, when all views have been met, are the finest factors
+known; `build` then gives every extent one name, drops what no output needs, and returns the Graph.
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ from math import prod
 
 import msgspec
 
+from einsplit.builder.extents import Extents
+from einsplit.builder.settle import Proto, ProtoEinsum, ProtoInput, ProtoKernel, Reading, VariableDims, settle
+from einsplit.builder.views import (
+    Factor,
+    FactorDims,
+    Value,
+    aligned_groups,
+    dim_extents,
+    reshape,
+    reshape_group,
+    split_factor,
+)
 from einsplit.errors import GraphError, ShapeError
-from einsplit.extents import Extents
 from einsplit.graph import Graph, Role
 from einsplit.monoid import monoid
 from einsplit.scalar import Expr, index, labels_of, operand, result_dtype
-from einsplit.settle import Proto, ProtoEinsum, ProtoInput, ProtoKernel, Reading, VariableDims, settle
-from einsplit.views import Factor, FactorDims, Value, aligned_groups, dim_extents, reshape, reshape_group, split_factor
 
 
 @dataclass(frozen=True, slots=True)

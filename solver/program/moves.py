@@ -1,7 +1,8 @@
 """One edge as instructions: repartition steps with every digit in its place.
 
-A local tensor has one dimension per factor, and each dimension is, from slow to fast, the digits nobody cuts and then the
-rest. Cutting, gathering or moving a digit is therefore: view the dimension as its digits, take or put one, and view it back.
+A local tensor has one dimension per factor, and each dimension is, from slow to fast, the digits nobody cuts and then
+the rest. Cutting, gathering or moving a digit is therefore: view the dimension as its digits, take or put one, and
+view it back.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Sequence
 from math import prod
 
 from einsplit.solver.machine import Machine
-from einsplit.solver.program import Buffer, Collective, Digit, Extent, Instruction, Slice, Zero
-from einsplit.solver.repartition import Step, repartition
+from einsplit.solver.pricing.repartition import Step, repartition
+from einsplit.solver.program.instructions import Buffer, Collective, Digit, Extent, Instruction, Slice, Zero
 from einsplit.solver.sharding import PARTIAL, Digits, Layout
 
 Place = tuple[int, int]  # (factor, axis) of a digit; axis -1: the rest of the factor

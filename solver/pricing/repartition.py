@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from einsplit.solver.collectives import CollectiveKind
+from einsplit.solver.pricing.collectives import CollectiveKind
 from einsplit.solver.sharding import PARTIAL, WHOLE, Layout
 
 StepKind = Literal["slice", "zero"] | CollectiveKind
@@ -28,7 +28,7 @@ class Step:
 
 
 def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequence[int]]) -> tuple[Step, ...]:
-    """Steps from `source` to `target`. Partial entries of the source combine by `agg`; of the target they are addends."""
+    """Steps from `source` to `target`; partial entries of `source` combine by `agg`, those of `target` are addends."""
     steps: list[Step] = []
     now = list(source)
     if PARTIAL not in source:

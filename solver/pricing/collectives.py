@@ -1,7 +1,8 @@
 """The one formula for the bytes of a collective: of the price, of the Program, and of what a device will have sent.
 
-A collective is an exchange of blocks between the `n = prod(sizes)` devices of a group, each sending straight to every other.
-Reductions are exchanges followed by a local sum in coordinate order, so that they add in a fixed order everywhere.
+A collective is an exchange of blocks between the `n = prod(sizes)` devices of a group, each sending straight to every
+other. Reductions are exchanges followed by a local sum in coordinate order, so that they add in a fixed order
+everywhere.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ import numpy as np
 
 from einsplit.graph import Graph, Label
 from einsplit.solver.machine import Machine
-from einsplit.solver.problem import Memo, Problem
+from einsplit.solver.search.problem import Memo, Problem
+from einsplit.solver.search.tropical import Table, TooWide, minimise
 from einsplit.solver.sharding import Choice, Sharding, extent_classes, make_tables
-from einsplit.solver.tropical import Table, TooWide, minimise
 
 MAX_PADDING = 1 / 8  # of a class
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once
@@ -101,9 +101,11 @@ def fits(size: int, radices: Sequence[int], max_padding: float = MAX_PADDING) ->
 
 def starts(graph: Graph, machine: Machine) -> Iterator[tuple[AxesOf, list[tuple[int, ...]]]]:
     """Digit tables, and the order in which groups of axes are swept."""
-    singles = [(axis,) for axis in range(len(machine.axes))]
+    singles: list[tuple[int, ...]] = [(axis,) for axis in range(len(machine.axes))]
     coarse = [tier for tier in machine.tiers if len(tier) > 1]
-    orders = [singles, singles[::-1], [*coarse, *singles]] if len(singles) > 1 else [singles]
+    orders: list[list[tuple[int, ...]]] = [singles]
+    if len(singles) > 1:
+        orders += [singles[::-1], [*coarse, *singles]]
     for axes_of in digit_tables(graph, machine):
         for order in orders:
             yield axes_of, order

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from einsplit.solver.price import Price
-from einsplit.solver.problem import Problem
+from einsplit.solver.pricing.price import Price
+from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import Choice, Sharding
 
 

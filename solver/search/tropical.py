@@ -243,9 +243,7 @@ def _check(num_choices: Sequence[int], tables: Sequence[Table]) -> None:
     for k, table in enumerate(tables):
         unknown = [v for v in table.variables if not 0 <= v < len(num_choices)]
         if unknown:
-            raise ShapeError(
-                f"table {k} names variable {unknown[0]}.\n  Variables are 0 to {len(num_choices) - 1}."
-            )
+            raise ShapeError(f"table {k} names variable {unknown[0]}.\n  Variables are 0 to {len(num_choices) - 1}.")
         expected = tuple(num_choices[v] for v in table.variables)
         if table.prices.shape != expected:
             raise ShapeError(

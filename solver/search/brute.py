@@ -15,8 +15,8 @@ import numpy as np
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
-from einsplit.solver.problem import Memo, Problem
-from einsplit.solver.search import AxesOf, Found, digit_tables
+from einsplit.solver.search.problem import Memo, Problem
+from einsplit.solver.search.sweep import AxesOf, Found, digit_tables
 from einsplit.solver.sharding import Digits, Sharding, make_tables
 
 MAX_PLANS = 2_000_000

@@ -1,8 +1,9 @@
 """The instruction list that every device runs: single program, multiple data; only coordinates differ.
 
-A buffer is written once, by one instruction, and lives until its `Free`. Its tensor has one dimension per factor of the
-value it holds. Everything a device needs stands in the Program: which kernel, which labels, which digits, which pieces go
-where. No device measures or decides. Communication stands in one order for all, so no two devices can wait for each other.
+A buffer is written once, by one instruction, and lives until its `Free`. Its tensor has one dimension per factor of
+the value it holds. Everything a device needs stands in the Program: which kernel, which labels, which digits, which
+pieces go where. No device measures or decides. Communication stands in one order for all, so no two devices can wait
+for each other.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Literal
 import msgspec
 
 from einsplit.dtypes import ITEMSIZE
-from einsplit.solver.collectives import CollectiveKind, collective_bytes
 from einsplit.solver.machine import coordinates, groups
+from einsplit.solver.pricing.collectives import CollectiveKind, collective_bytes
 
 PROGRAM_VERSION = 1
 

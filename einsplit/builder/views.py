@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from einsplit.extents import Extents, Leaf
+from einsplit.builder.extents import Extents, Leaf
 
 if TYPE_CHECKING:
     from einsplit.builder import Builder

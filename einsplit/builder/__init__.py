@@ -1,0 +1,9 @@
+"""From calls on values that are not there yet to a Graph.
+
+`extents` and `views` keep dimensions as their finest factors, `build` collects nodes, `settle` names the labels.
+"""
+
+from einsplit.builder.build import Builder, Origin, constant_value, variable_index
+from einsplit.builder.views import Value
+
+__all__ = ["Builder", "Origin", "Value", "constant_value", "variable_index"]

@@ -1,0 +1,1 @@
+"""What it costs: the form of a node, the steps of an edge, the bytes of a collective, and their seconds."""

@@ -1,0 +1,37 @@
+"""Plan -> Program: the instructions that every device runs, all that the runtime knows of the solver."""
+
+from einsplit.solver.pricing.collectives import CollectiveKind, piece_elements, reduces_by_gather
+from einsplit.solver.program.instructions import (
+    PROGRAM_VERSION,
+    Buffer,
+    Collective,
+    Compute,
+    Digit,
+    Extent,
+    Free,
+    Instruction,
+    Mask,
+    Port,
+    Program,
+    Slice,
+    Zero,
+)
+
+__all__ = [
+    "PROGRAM_VERSION",
+    "Buffer",
+    "Collective",
+    "CollectiveKind",
+    "Compute",
+    "Digit",
+    "Extent",
+    "Free",
+    "Instruction",
+    "Mask",
+    "Port",
+    "Program",
+    "Slice",
+    "Zero",
+    "piece_elements",
+    "reduces_by_gather",
+]

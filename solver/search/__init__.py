@@ -1,0 +1,1 @@
+"""Problem -> the cheapest choices: (min,+) contraction, sweeps over mesh axes, brute force."""
