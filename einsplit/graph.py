@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from types import MappingProxyType
 from typing import Literal
 
@@ -93,7 +94,8 @@ def factors(node: Node) -> tuple[Label, ...]:
 def node_labels(node: Node) -> tuple[Label, ...]:
     """Every label of the node, once: those of its value first, then those that it aggregates or needs whole."""
     read = (label for operand in node.operands for label in operand.labels)
-    inside = (label for dims in getattr(node, "reads", ()) for dim in dims for label in dim)
+    presented = node.reads if isinstance(node, Kernel) else ()
+    inside = (label for dims in presented for dim in dims for label in dim)
     return tuple(dict.fromkeys((*factors(node), *read, *inside)))
 
 
@@ -156,13 +158,7 @@ class Graph:
 
 def dims_shape(dims: Dims, sizes: Mapping[Label, int]) -> tuple[int, ...]:
     """The size of each dimension: the product of its labels' sizes."""
-    shape = []
-    for dim in dims:
-        extent = 1
-        for label in dim:
-            extent *= sizes[label]
-        shape.append(extent)
-    return tuple(shape)
+    return tuple(prod(sizes[label] for label in dim) for dim in dims)
 
 
 def dims_text(dims: Dims) -> str:

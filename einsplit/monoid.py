@@ -26,7 +26,6 @@ class Monoid:
     """One aggregation. It works in the dtype of its elements; integers are summed and multiplied in int64."""
 
     name: str
-    num_states: int
     kinds: tuple[Kind, ...]  # of the elements that it takes
     advice: str  # for those that it does not take
 
@@ -78,14 +77,14 @@ _FLOAT = "It takes floats; cast in the join, as in join='cast(x, float32)'."
 MONOIDS: dict[str, Monoid] = {
     row.name: row
     for row in (
-        Monoid("sum", 1, _NUMBERS, ""),
-        Monoid("prod", 1, _NUMBERS, ""),
-        Monoid("max", 1, _ORDERED, _ORDER),
-        Monoid("min", 1, _ORDERED, _ORDER),
-        Monoid("any", 1, ("bool",), _TRUTH),
-        Monoid("all", 1, ("bool",), _TRUTH),
-        Monoid("logsumexp", 2, ("float",), _FLOAT),
-        Monoid("mean", 2, ("float", "complex"), _FLOAT),
+        Monoid("sum", _NUMBERS, ""),
+        Monoid("prod", _NUMBERS, ""),
+        Monoid("max", _ORDERED, _ORDER),
+        Monoid("min", _ORDERED, _ORDER),
+        Monoid("any", ("bool",), _TRUTH),
+        Monoid("all", ("bool",), _TRUTH),
+        Monoid("logsumexp", ("float",), _FLOAT),
+        Monoid("mean", ("float", "complex"), _FLOAT),
     )
 }
 

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from einsplit.errors import ShapeError
+from einsplit.errors import DtypeError, ShapeError
 from einsplit.solver.program import Extent, Port, Program
 
 
@@ -20,7 +20,8 @@ def cut(program: Program, name: str, tensor: Tensor, device: int) -> Tensor:
     if tuple(tensor.shape) != shape:
         raise ShapeError(f"{name!r} has shape {tuple(tensor.shape)}; the program was made for {shape}")
     if str(tensor.dtype) != f"torch.{buffer.dtype}":
-        raise ShapeError(f"{name!r} has dtype {tensor.dtype}; the program was made for torch.{buffer.dtype}")
+        advice = f"Write {name}.to(torch.{buffer.dtype}), or plan for the other dtype."
+        raise DtypeError(f"{name!r} is {tensor.dtype}; the program was made for torch.{buffer.dtype}.\n  {advice}")
     where = program.coordinates(device)
     block = _padded(tensor.reshape([extent.size for extent in buffer.extents]), buffer.extents)
     for position, extent in enumerate(buffer.extents):

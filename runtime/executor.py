@@ -14,8 +14,6 @@ from einsplit.runtime.kernels.indices import global_index
 from einsplit.runtime.transport import Transport
 from einsplit.solver.program import Collective, Compute, Free, Instruction, Mask, Program, Slice, Zero
 
-__all__ = ["CollectiveCount", "Executor"]
-
 
 class Executor:
     """Holds the parameters of one device between steps, and runs steps.
@@ -75,8 +73,7 @@ class Executor:
             del buffers[instruction.buffer]
         elif isinstance(instruction, Compute):
             operands = [buffers[buffer] for buffer in instruction.operands]
-            for buffer, result in zip(instruction.outputs, compute(self._calls[at], operands), strict=True):
-                buffers[buffer] = result
+            buffers[instruction.output] = compute(self._calls[at], operands)
         elif isinstance(instruction, Collective):
             before = self._transport.bytes_sent
             source = buffers[instruction.source]

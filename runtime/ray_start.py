@@ -3,13 +3,14 @@
 A private cluster listens on the loopback interface only, keeps Ray's token authentication, and has neither
 dashboard nor usage statistics. Which cluster is taken, first match first:
 
-    Ray is initialised in this process   use it, and leave it running RAY_ADDRESS is set
-    connect to it, and disconnect after the last session otherwise                            start a private
-    one, and shut it down after the last session, or at exit
+    Ray is initialised in this process   use it, and leave it running
+    RAY_ADDRESS is set                   connect to it, and disconnect after the last session
+    otherwise                            start a private one, and shut it down after the last session, or at exit
 """
 
 import logging
 import os
+import signal
 import site
 import sys
 import threading
@@ -124,14 +125,39 @@ def start_private(num_workers: int) -> None:
     with environment({**SINGLE_MACHINE, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": python_path()}):
         import ray
 
-        ray.init(
-            address="local",
-            num_cpus=num_workers,  # so many processes are started ahead; workers themselves ask for no CPU
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address=LOOPBACK,
-        )
+        try:
+            with interrupts_postponed():
+                ray.init(
+                    address="local",
+                    num_cpus=num_workers,  # so many processes are started ahead; workers themselves ask for no CPU
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address=LOOPBACK,
+                )
+        except KeyboardInterrupt:
+            ray.shutdown()
+            raise
+
+
+@contextmanager
+def interrupts_postponed() -> Iterator[None]:
+    """An interrupt in here takes effect at the end.
+
+    Interrupted halfway, Ray leaves agents behind that live on for a minute.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:  # not ours to change
+        yield
+        return
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        signal.raise_signal(signal.SIGINT)
 
 
 def python_path() -> str:

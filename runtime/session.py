@@ -3,7 +3,6 @@
 Whole tensors stand at the door, blocks behind it.
 """
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from typing import Self
 
 from torch import Tensor
 
-from einsplit.errors import RunError
+from einsplit.errors import RunError, did_you_mean
 from einsplit.runtime.blocks import assemble, cut
-from einsplit.runtime.executor import CollectiveCount
+from einsplit.runtime.collective import CollectiveCount
 from einsplit.solver.program import Program
 
 __all__ = ["Blocks", "DeviceTraffic", "Session"]
@@ -135,11 +134,8 @@ class Session(ABC):
     def _require_known(self, kind: str, given: Iterable[str], known: tuple[str, ...]) -> None:
         for name in given:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise RunError(
-                    f"the program has no {kind} {name!r}.{hint}\n  its {kind}s: {', '.join(known) or 'none'}"
-                )
+                mistake = f"the program has no {kind} {name!r}. {did_you_mean(name, known)}".rstrip()
+                raise RunError(f"{mistake}\n  its {kind}s: {', '.join(known) or 'none'}")
 
     def _require_all(self, kind: str, given: Iterable[str], known: tuple[str, ...]) -> None:
         missing = [name for name in known if name not in set(given)]

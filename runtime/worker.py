@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from einsplit.runtime.executor import CollectiveCount, Executor
+from einsplit.runtime.collective import CollectiveCount
+from einsplit.runtime.executor import Executor
 from einsplit.runtime.transport import LinkError, Transport
 from einsplit.runtime.transport.distributed import (
     DistributedTransport,
@@ -159,8 +160,7 @@ class Worker:
             executor = self._loaded()
             assert self._transport is not None
             before = self._transport.bytes_sent
-            with torch.no_grad():
-                blocks = executor.step(unpack(feeds))
+            blocks = executor.step(unpack(feeds))
             return Reply(pack(blocks), executor.counters, self._transport.bytes_sent - before)
 
         return self._answer(work)

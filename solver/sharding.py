@@ -59,14 +59,13 @@ def _operand_entry(labels: Sequence[Label], number: int, choice: Choice) -> int:
 def output_layout(node: Node, sharding: Sharding) -> Layout:
     """How the node leaves its value: an axis that cuts an aggregated label leaves partial results."""
     written = factors(node)
-    return tuple(
-        WHOLE
-        if choice is None
-        else PARTIAL
-        if isinstance(choice, Sum) or choice not in written
-        else written.index(choice)
-        for choice in sharding
-    )
+    return tuple(_output_entry(written, choice) for choice in sharding)
+
+
+def _output_entry(written: Sequence[Label], choice: Choice) -> int:
+    if choice is None:
+        return WHOLE
+    return PARTIAL if isinstance(choice, Sum) or choice not in written else written.index(choice)
 
 
 def aggregation(node: Node) -> str:
@@ -131,6 +130,10 @@ class Digits:
     @property
     def padded(self) -> int:
         return self.rest * prod(self.radices)
+
+    @property
+    def is_padded(self) -> bool:
+        return self.padded != self.size
 
     def local(self, cut: Sequence[int]) -> int:
         """Elements a device holds when the axes in `cut` cut the class."""

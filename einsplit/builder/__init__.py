@@ -3,7 +3,7 @@
 `extents` and `views` keep dimensions as their finest factors, `build` collects nodes, `settle` names the labels.
 """
 
-from einsplit.builder.build import Builder, Origin, constant_value, variable_index
+from einsplit.builder.build import Builder, Origin, variable_index
 from einsplit.builder.views import Value
 
-__all__ = ["Builder", "Origin", "Value", "constant_value", "variable_index"]
+__all__ = ["Builder", "Origin", "Value", "variable_index"]

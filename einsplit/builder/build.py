@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import msgspec
 
@@ -102,22 +101,19 @@ class Builder:
         found = []
         for number, (dims, dtype) in enumerate(results):
             own = brackets & (read | {variable for dim in dims for variable in dim})  # not those of other results
-            found.append(
-                self._add(
-                    ProtoKernel(
-                        origin.name,
-                        origin.source,
-                        readings,
-                        dims,
-                        dtype,
-                        kernel,
-                        text,
-                        own,
-                        number,
-                        tuple(aggregations),
-                    )
-                )
+            proto = ProtoKernel(
+                name=origin.name,
+                source=origin.source,
+                readings=readings,
+                dims=dims,
+                dtype=dtype,
+                kernel=kernel,
+                attributes=text,
+                brackets=own,
+                output=number,
+                aggregations=tuple(aggregations),
             )
+            found.append(self._add(proto))
         return tuple(found)
 
     def variable(self, size: int, hint: str | None = None) -> int:
@@ -129,10 +125,10 @@ class Builder:
         return tuple((self.extents.new(size),) for size in shape)
 
     def reshape(self, value: Value, shape: Sequence[int], origin: Origin) -> Value:
-        """The value under another shape: a view where its factors allow it, else a kernel where they do not."""
-        whole = reshape(value, shape)
-        if whole is not None:
-            return whole
+        """The value under another shape: a view where its factors allow it, else a kernel."""
+        view_of_all = reshape(value, shape)
+        if view_of_all is not None:
+            return view_of_all
         reads: list[tuple[int, ...]] = []
         dims: list[tuple[int, ...]] = []
         brackets: set[int] = set()
@@ -151,11 +147,8 @@ class Builder:
                 new_variables = [tuple(next(again) for _ in self._sizes(dim)) for dim in view]
             reads.extend(old_variables)
             dims.extend(new_variables)
-        attributes = {"shape": [None if set(dim) - brackets else size for dim, size in zip(dims, shape, strict=True)]}
-        operands = [(value, tuple(reads))]
-        result = (tuple(dims), value.dtype)
-        bound = frozenset(brackets)
-        return self.kernel("reshape", operands, [result], origin, brackets=bound, attributes=attributes)[0]
+        operands, result = [(value, tuple(reads))], (tuple(dims), value.dtype)
+        return self.kernel("reshape", operands, [result], origin, brackets=frozenset(brackets))[0]
 
     def _group_view(self, value: Value, old: range, sizes: list[int]) -> FactorDims | None:
         """These dimensions of the value dealt out anew over `sizes`, if its factors allow it."""
@@ -242,12 +235,8 @@ class Builder:
         read = tuple(tuple(self.extents.new(self.extents.size(extent)) for extent in row) for row in rows)
         dims = self.variables(value.shape)
         brackets = frozenset(variable for dim in (*read, *dims) for variable in dim)
-        shape: list[int] = list(value.shape)
         origin = Origin(self._protos[value.node].name + ".relabel")
-        result = (dims, value.dtype)
-        return self.kernel(
-            "reshape", [(value, read)], [result], origin, brackets=brackets, attributes={"shape": shape}
-        )[0]
+        return self.kernel("reshape", [(value, read)], [(dims, value.dtype)], origin, brackets=brackets)[0]
 
     def _add(self, proto: Proto) -> Value:
         self._protos.append(proto)
@@ -265,9 +254,3 @@ class Builder:
 def variable_index(variable: int) -> Expr:
     """`index` of a label variable, inside a join given to `Builder.einsum`."""
     return index(f"#{variable}")
-
-
-def constant_value(builder: Builder, shape: Sequence[int], join: Expr, dims: VariableDims, origin: Origin) -> Value:
-    """A tensor made of nothing: a join without operands, over the indices of its own labels."""
-    assert prod(shape) == prod(builder.extents.size(v) for dim in dims for v in dim)
-    return builder.einsum([], dims, join, "sum", origin)

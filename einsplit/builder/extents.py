@@ -11,9 +11,12 @@ Union-find without path compression, because a refused merge is undone step by s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Extents:
         self._size: list[int] = []
         self._parts: list[tuple[int, ...]] = []
         self._hint: list[str | None] = []
-        self._undo: list[tuple[list[object], int, object]] | None = None
+        self._undo: list[Callable[[], None]] | None = None  # while a merge may still be refused
 
     def new(self, size: int, hint: str | None = None) -> int:
         """A fresh extent of `size` elements; `hint` proposes the name its labels get."""
@@ -87,8 +90,8 @@ class Extents:
         self._undo = []
         done = self._unify(list(left), list(right))
         if not done:
-            for column, at, old in reversed(self._undo):
-                column[at] = old
+            for put_back in reversed(self._undo):
+                put_back()
         self._undo = None
         return done
 
@@ -140,7 +143,8 @@ class Extents:
         self._set(self._parent, y, x)
         self._set(self._weight, x, self._weight[x] + self._weight[y])
 
-    def _set(self, column: list, at: int, value: object) -> None:  # type: ignore[type-arg]
+    def _set(self, column: list[T], at: int, value: T) -> None:
+        old = column[at]
         if self._undo is not None:
-            self._undo.append((column, at, column[at]))
+            self._undo.append(lambda: column.__setitem__(at, old))
         column[at] = value

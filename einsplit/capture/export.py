@@ -8,21 +8,18 @@ into one that does not, whatever shares storage in it.
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
-from torch.fx.traceback import preserve_node_meta
 
 from einsplit.capture.formulas import dtype_name
 from einsplit.capture.modules import modules_of, tensors_of
-from einsplit.capture.sources import RecordedLines, line_of_error, mistake
-from einsplit.capture.structure import fill_structure, split_structure
-from einsplit.capture.writes import identities, refuse_changed_objects, refuse_writes, without_writes
+from einsplit.capture.structure import split_structure
+from einsplit.capture.tracing import Wrapper, argument_name, parameter_names, traced
+from einsplit.capture.writes import refuse_kept, refuse_writes, without_writes
 from einsplit.errors import CaptureError
 
 
@@ -37,63 +34,30 @@ class Exported:
     literals: frozenset[str]  # constants that the traced code makes itself, by the program's own name
 
 
-class _Wrapper(torch.nn.Module):
-    """Takes the tensors of the arguments in a row, returns the tensors of the result in a row."""
-
-    def __init__(self, function: Callable[..., object], template: object, modules: Sequence[torch.nn.Module]) -> None:
-        super().__init__()
-        self.function = [function]  # in a list: a module would be registered twice
-        self.template = template
-        self.held = torch.nn.ModuleList(modules)
-        self.results: list[object] = []
-
-    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given = fill_structure(self.template, tensors)
-        assert isinstance(given, tuple)
-        args, kwargs = given
-        before = identities(given)
-        with RecordedLines():
-            found = self.function[0](*args, **kwargs)
-        refuse_changed_objects(args, kwargs, before, found)
-        result, parts = split_structure(found)
-        self.results.append(result)
-        return tuple(tensor for _, tensor in parts)
-
-
 def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> Exported:
     """Export `function(*args, **kwargs)`. Raises CaptureError, with the user's line, where that cannot be done."""
     template, found = split_structure((tuple(args), dict(kwargs)))
-    names = _input_names(function, [path for path, _ in found])
+    names = _input_names(parameter_names(function), [path for path, _ in found])
     for name, (_, tensor) in zip(names, found, strict=True):
         _check_argument(name, tensor)
-    modules = modules_of(function, template)
-    wrapper = _Wrapper(function, template, modules)
-    results = wrapper.results  # torch gives a module back the attributes it had before the export
-    traced = _traced(wrapper, tuple(tensor for _, tensor in found))
-    literals = frozenset(_literals(traced))
-    program = without_writes(traced)
-    tensors = _live_tensors(program, wrapper, function)
-    refuse_writes(traced, program, names, {target: name for target, (name, _) in tensors.items()})
-    return Exported(program, names, results[-1], tensors, literals)
-
-
-def _traced(wrapper: _Wrapper, tensors: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    wrapper = Wrapper(function, template, modules_of(function, template))
+    seen = wrapper.seen  # torch gives a module back the attributes it had before the export
+    outside = tensors_of(function)
+    copies = {name: tensor.clone() for name, tensor in outside.items()}
+    recorded = traced(wrapper, [tensor for _, tensor in found])
+    refuse_kept(recorded, seen.replaced)
+    literals = frozenset(_literals(recorded))
     try:
-        with warnings.catch_warnings(), preserve_node_meta():  # which keeps the recorded lines
-            warnings.filterwarnings("ignore", r".*_flat_weights.* were assigned during export")  # by torch's own LSTM
-            return torch.export.export(wrapper, tensors, strict=False)
+        program = without_writes(recorded)
     except CaptureError:
+        with torch.no_grad():  # what the function writes into a tensor outside was written while it was traced
+            for name, tensor in outside.items():
+                tensor.copy_(copies[name])
         raise
-    except Exception as error:
-        place = line_of_error(error)
-        name = type(error).__name__
-        if "DataDependent" in name or "data-dependent" in str(error):
-            message = "the value of a tensor chooses what is computed, and values are not known while tracing"
-            advice = "Choose with torch.where, or pass the number or the choice in as an argument of its own."
-            raise CaptureError(mistake(message, place, advice)) from error
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:300]
-        advice = "Call it without einsplit first: it is traced once with tensors that have a shape and no values."
-        raise CaptureError(mistake(f"torch.export cannot trace this: {name}: {first}", place, advice)) from error
+    tensors = _live_tensors(program, wrapper, outside)
+    refuse_writes(recorded, program, names, {target: name for target, (name, _) in tensors.items()})
+    assert len(program.graph_signature.user_outputs) == seen.num_tensors
+    return Exported(program, names, seen.result, tensors, literals)
 
 
 def _check_argument(name: str, tensor: torch.Tensor) -> None:
@@ -110,20 +74,12 @@ def _check_argument(name: str, tensor: torch.Tensor) -> None:
     dtype_name(tensor.dtype)
 
 
-def _input_names(function: Callable[..., object], paths: Sequence[str]) -> tuple[str, ...]:
+def _input_names(names: Sequence[str], paths: Sequence[str]) -> tuple[str, ...]:
     """Tensor paths with positions replaced by the parameters' names: `0.1` -> `input_ids`."""
-    target = function.forward if isinstance(function, torch.nn.Module) else function
-    try:
-        parameters = list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     out: list[str] = []
     for path in paths:
         where, key, *rest = path.split(".")
-        if where == "0":
-            key = names[int(key)] if int(key) < len(names) else f"arg{key}"
-        name = ".".join([key, *rest])
+        name = ".".join([argument_name(names, where, key), *rest])
         out.append(name if name not in out else f"{name}_{len(out)}")
     return tuple(out)
 
@@ -139,12 +95,11 @@ def _literals(program: ExportedProgram) -> Iterator[str]:
 
 
 def _live_tensors(
-    program: ExportedProgram, wrapper: _Wrapper, function: Callable[..., object]
+    program: ExportedProgram, wrapper: Wrapper, outside: Mapping[str, torch.Tensor]
 ) -> dict[str, tuple[str, torch.Tensor]]:
     """What stands behind parameters, buffers and constants: the user's own tensors where they are known."""
     held: dict[str, torch.Tensor] = dict(wrapper.named_parameters(remove_duplicate=False))
     held.update(wrapper.named_buffers(remove_duplicate=False))
-    outside = tensors_of(function)
     found = {}
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT or spec.target is None:

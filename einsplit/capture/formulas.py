@@ -26,10 +26,14 @@ class Formula:
     dtype: str
 
 
+def is_known_dtype(dtype: torch.dtype) -> bool:
+    return str(dtype).removeprefix("torch.") in DTYPES
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """The name of a dtype. Raises CaptureError for those that no Graph has: uint16, float8 ..."""
     name = str(dtype).removeprefix("torch.")
-    if name not in DTYPES:
+    if not is_known_dtype(dtype):
         raise CaptureError(f"tensors of {name} are not supported.\n  Use one of {', '.join(DTYPES)}.")
     return name
 

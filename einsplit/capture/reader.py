@@ -19,7 +19,7 @@ from torch.fx import Node as FxNode
 from einsplit.builder import Builder, Origin, variable_index
 from einsplit.builder.views import Value, expand
 from einsplit.capture.constants import Constants
-from einsplit.capture.formulas import Formula, dtype_name
+from einsplit.capture.formulas import Formula, dtype_name, is_known_dtype
 from einsplit.capture.sources import line_of_node, mistake
 from einsplit.errors import CaptureError, EinsplitError
 from einsplit.scalar import labels_of, substitute
@@ -85,6 +85,10 @@ class Reader:
             raise self.error(
                 f"{name} makes a Python number of a tensor, and values are not known while tracing", advice
             )
+        strange = [str(meta.dtype) for meta in self.metas if not is_known_dtype(meta.dtype)]
+        strange += [str(meta.layout) for meta in self.metas if meta.layout is not torch.strided]
+        if strange:
+            raise self.error(f"{name} makes a tensor of {strange[0]}", "Stay with dense tensors of ordinary dtypes.")
         if any(not isinstance(size, int) for meta in self.metas for size in meta.shape):
             advice = "Keep the shape: torch.where(mask, x, 0) instead of x[mask]."
             raise self.error(f"the shape of what {name} returns depends on the values of a tensor", advice)

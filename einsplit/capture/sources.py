@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.fx.traceback import annotate
 from torch.overrides import TorchFunctionMode
 
 _OTHERS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent))
+_STANDARD = sysconfig.get_path("stdlib") + "/"
 _KEY = "einsplit.line"
 
 
@@ -58,7 +60,8 @@ def _line_of_frame(frame: FrameType | None) -> str:
 
 @cache
 def _is_users(file: str) -> bool:
-    return not file.startswith(_OTHERS) and Path(file).is_file()
+    is_standard = file.startswith(_STANDARD) and "site-packages" not in file
+    return not file.startswith(_OTHERS) and not is_standard and Path(file).is_file()
 
 
 def mistake(text: str, place: str, advice: str) -> str:

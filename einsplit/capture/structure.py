@@ -22,7 +22,8 @@ import torch
 from einsplit.errors import CaptureError
 
 T = TypeVar("T")
-_VALUES = (type(None), Number, str, bytes, torch.dtype, torch.device, torch.Size, slice, range, enum.Enum)
+_SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
+_VALUES = (type(None), Number, str, bytes, torch.dtype, torch.device, torch.Size, slice, range, enum.Enum, *_SYMBOLS)
 _OPAQUE = (type, ModuleType, FunctionType, MethodType, functools.partial, torch.nn.Module, torch.Generator, Iterator)
 _UNORDERED = (set, frozenset, deque)  # a tensor in one of them has no place of its own
 

@@ -12,8 +12,9 @@ from torch.fx import GraphModule, Node
 from torch.fx.traceback import preserve_node_meta
 
 from einsplit.capture.sources import line_of_node, mistake
-from einsplit.capture.structure import objects_in, split_structure
 from einsplit.errors import CaptureError
+
+_NO_STATE = "and a forward pass keeps no state"
 
 
 def without_writes(program: ExportedProgram) -> ExportedProgram:
@@ -29,7 +30,7 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
         written = next((node for node in _nodes(program.graph_module) if _is_in_place(node)), None)
         place = line_of_node(written) if written is not None else ""
         if "is mutated in the forward" in str(error):
-            message = "the function writes into a tensor that it finds outside, and a forward pass keeps no state"
+            message = f"the function writes into a tensor that it finds outside, {_NO_STATE}"
             raise CaptureError(mistake(message, place, "Compute a new tensor and return it.")) from error
         message = f"torch cannot rewrite the in-place operators: {type(error).__name__}: {error}"
         raise CaptureError(mistake(message, place, "Use the forms that return a new tensor.")) from error
@@ -70,40 +71,28 @@ def refuse_writes(
             kind = "parameter" if spec.kind is OutputKind.PARAMETER_MUTATION else "buffer"
             what = f"the {kind} {own_names[spec.target]!r}"
             own = next(s.arg.name for s in inputs if s.target == spec.target)
-            advice = "Batch norm does in training: call model.eval()." if kind == "buffer" else "Compute a new tensor."
-        message = f"the function writes into {what}, and a forward pass keeps no state"
-        raise CaptureError(mistake(message, _line_of_write(traced, own), advice))
+            advice = "Compute a new tensor and return it; of batch norm in training: call model.eval()."
+        raise CaptureError(
+            mistake(f"the function writes into {what}, {_NO_STATE}", _line_of_write(traced, own), advice)
+        )
+
+
+def refuse_kept(program: ExportedProgram, replaced: Mapping[str, torch.Tensor]) -> None:
+    """Raise CaptureError where the program reads a tensor that the function then replaces in a module."""
+    constants = [part for part in program.constants.values() if isinstance(part, torch.Tensor)]
+    for name, old in replaced.items():
+        if any(part.untyped_storage() is old.untyped_storage() for part in constants):
+            own = name.partition(".")[2]
+            message = f"the function reads and sets the attribute {own!r} of a module, {_NO_STATE}"
+            raise CaptureError(mistake(message, "", "Pass the tensor in as an argument and return its next value."))
 
 
 def _line_of_write(program: ExportedProgram, placeholder: str) -> str:
-    """The line that writes in place into the storage of a placeholder."""
-    nodes = list(program.graph.nodes)
-    written = next(node for node in nodes if node.name == placeholder)
+    """The line that writes into the storage of a placeholder."""
+    written = next(node for node in program.graph.nodes if node.name == placeholder)
     storage = written.meta["val"].untyped_storage()
-    for node in nodes:
-        first = node.args[0] if node.op == "call_function" and node.args else None
-        value = first.meta.get("val") if isinstance(first, Node) else None
-        if _is_in_place(node) and isinstance(value, torch.Tensor) and value.untyped_storage() is storage:
+    for node in filter(_wants_rewriting, _nodes(program.graph_module)):
+        values = [arg.meta.get("val") for arg in node.all_input_nodes]
+        if any(isinstance(value, torch.Tensor) and value.untyped_storage() is storage for value in values):
             return line_of_node(node)
     return ""
-
-
-def identities(tree: object) -> list[tuple[str, int]]:
-    return [(path, id(tensor)) for path, tensor in split_structure(tree)[1]]
-
-
-def refuse_changed_objects(
-    args: Sequence[object], kwargs: Mapping[str, object], before: Sequence[tuple[str, int]], result: object
-) -> None:
-    """Raise CaptureError where the function put tensors into an argument that it does not return."""
-    after = identities((args, kwargs))
-    if after == before:
-        return
-    changed = {path for path, _ in set(after) ^ set(before)}
-    returned = objects_in(result)
-    for path in sorted(changed):
-        where, key, *_ = path.split(".")
-        owner = args[int(key)] if where == "0" else next(part for name, part in kwargs.items() if str(name) == key)
-        if not any(owner is part for part in returned):
-            message = f"the function puts tensors into its argument {key!r} (a {type(owner).__name__})"
-            raise CaptureError(mistake(message, "", "Return what it computes: the caller's object stays as it is."))

@@ -35,4 +35,4 @@ def kernel_tensors(
     name: str, attributes: Mapping[str, object], operands: Sequence[Tensor], shape: tuple[int, ...]
 ) -> Sequence[Tensor]:
     """Every result of a registered kernel; `shape` is a result's."""
-    return KERNELS[name](dict(attributes), operands, shape)
+    return KERNELS[name](attributes, operands, shape)

@@ -57,7 +57,7 @@ def _joined(bound: BoundEinsum, factors: Sequence[Tensor]) -> Tensor:
         node=0,
         kind="join",
         operands=tuple(range(len(factors))),
-        outputs=(len(factors),),
+        output=len(factors),
         reads=tuple(tuple(number[label] for label in flat(dims)) for dims in bound.operands),
         writes=tuple(number[label] for label in flat(bound.out)),
         extents=tuple(Extent(size, (), size) for size in bound.sizes.values()),
@@ -68,7 +68,7 @@ def _joined(bound: BoundEinsum, factors: Sequence[Tensor]) -> Tensor:
         agg="sum" if bound.agg == "mean" else bound.agg,  # partial means do not combine
     )
     with factors[0].device:  # constants and label indices are made where the operands are
-        (value,) = compute(Call(node, ()), factors)
+        value = compute(Call(node, ()), factors)
     if bound.agg == "mean" and bound.aggregated:
         return value / prod(bound.sizes[label] for label in bound.aggregated)
     return value

@@ -1,4 +1,4 @@
-"""One node on one shard, in torch: `compute(call, operands) -> results`."""
+"""One node on one shard, in torch: `compute(call, operands) -> value`."""
 
 from einsplit.runtime.kernels.call import Call
 from einsplit.runtime.kernels.dispatch import compute

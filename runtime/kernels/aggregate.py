@@ -34,8 +34,6 @@ def reduce(agg: str, tensor: Tensor, dims: list[int], dtype: torch.dtype) -> Ten
         return tensor.to(dtype)
     if agg == "sum":
         return torch.sum(tensor, dims, dtype=dtype)
-    if agg == "mean":
-        return torch.mean(tensor, dims, dtype=dtype)
     if agg == "logsumexp":
         return torch.logsumexp(tensor, dims).to(dtype)
     if agg == "any":

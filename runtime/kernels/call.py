@@ -1,9 +1,10 @@
-"""What a Compute needs besides its operands, made once per device: label indices and the typed join."""
+"""What a Compute needs besides its operands, made once per device: label indices, the join, a kernel's attributes."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
+import msgspec
 from torch import Tensor
 
 from einsplit.runtime.kernels.indices import global_index
@@ -22,6 +23,10 @@ class Call:
     @cached_property
     def join(self) -> Expr:
         return parse_join(self.node.join, len(self.node.operands), self.node.names)
+
+    @cached_property
+    def attributes(self) -> dict[str, object]:
+        return msgspec.json.decode(self.node.attributes, type=dict[str, object])
 
     def index(self, label: int) -> Tensor:
         """The indices of the elements held along a label; padding has indices from the label's size on."""

@@ -10,7 +10,7 @@ from einsplit.runtime.kernels.call import Call
 from einsplit.runtime.kernels.einsum import contract, join, lookup, pick
 from einsplit.runtime.kernels.named import named
 
-KERNELS: dict[str, Callable[[Call, Sequence[Tensor]], Tensor]] = {
+_KINDS: dict[str, Callable[[Call, Sequence[Tensor]], Tensor]] = {
     "contract": contract,
     "lookup": lookup,
     "pick": pick,
@@ -19,6 +19,6 @@ KERNELS: dict[str, Callable[[Call, Sequence[Tensor]], Tensor]] = {
 }
 
 
-def compute(call: Call, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def compute(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """The node's value on this device, contiguous, one dimension per factor."""
-    return (KERNELS[call.node.kind](call, operands).contiguous(),)
+    return _KINDS[call.node.kind](call, operands).contiguous()

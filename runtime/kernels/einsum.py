@@ -58,7 +58,7 @@ def pick(call: Call, operands: Sequence[Tensor]) -> Tensor:
         taken = source.select(labels.index(node.chosen), int(at[0]))
     else:
         taken = source.new_zeros([call.local(label) for label in rest])
-    every = _aligned(taken, rest, node.writes)
+    every = aligned(taken, rest, node.writes)
     return every.expand([call.local(label) for label in node.writes]).to(torch_dtype(node.dtype)).clone()
 
 
@@ -99,12 +99,12 @@ def _join_chunk(
         held = call.index(k)
         return (held[at : at + width] if k == label else held).reshape([-1 if o == k else 1 for o in order])
 
-    aligned = []
+    parts = []
     for tensor, labels in read:
         part = tensor.narrow(labels.index(label), at, width) if label in labels else tensor
-        aligned.append(_aligned(part, labels, order))
+        parts.append(aligned(part, labels, order))
     dtypes = [str(tensor.dtype).removeprefix("torch.") for tensor, _ in read]
-    value = evaluate(call.join, aligned, dtypes, lambda name: index(node.names.index(name)), TORCH)
+    value = evaluate(call.join, parts, dtypes, lambda name: index(node.names.index(name)), TORCH)
     value = value.expand(sizes)
     for k in summed:
         extent = node.extents[k]
@@ -128,7 +128,7 @@ def _distinct(call: Call, tensor: Tensor, labels: Sequence[int]) -> tuple[Tensor
     return tensor, left
 
 
-def _aligned(tensor: Tensor, labels: Sequence[int], order: Sequence[int]) -> Tensor:
+def aligned(tensor: Tensor, labels: Sequence[int], order: Sequence[int]) -> Tensor:
     """Dimensions in `order`, of size 1 where the tensor does not have the label."""
     places = [list(labels).index(label) for label in order if label in labels]
     found = tensor.permute(places)

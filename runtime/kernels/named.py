@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-import msgspec
 import torch
 from torch import Tensor
 
 from einsplit.kernels.aten import call_operator
+from einsplit.kernels.rows import Attributes, number
 from einsplit.runtime.kernels.call import Call
+from einsplit.runtime.kernels.einsum import aligned
 from einsplit.runtime.kernels.scalars import torch_dtype
 
-Attributes = dict[str, object]
 Run = Callable[[Attributes, Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
 
 
 def _slice(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
-    dim, start, step = (int(str(attributes[name])) for name in ("dim", "start", "step"))
+    dim, start, step = (number(attributes, name) for name in ("dim", "start", "step"))
     index = torch.arange(shape[dim]) * step + start
     return [operands[0].index_select(dim, index)]
 
@@ -30,28 +30,28 @@ def _ordered(tensor: Tensor, dim: int, descending: bool) -> tuple[Tensor, Tensor
 
 
 def _top_k(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
-    dim = int(str(attributes["dim"]))
+    dim = number(attributes, "dim")
     results = _ordered(operands[0], dim, bool(attributes["largest"]))
     return [result.narrow(dim, 0, shape[dim]) for result in results]
 
 
 def _sort(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
-    return _ordered(operands[0], int(str(attributes["dim"])), bool(attributes["descending"]))
+    return _ordered(operands[0], number(attributes, "dim"), bool(attributes["descending"]))
 
 
 KERNELS: dict[str, Run] = {
     "reshape": lambda attributes, operands, shape: [operands[0].reshape(shape)],
     "slice": _slice,
-    "cat": lambda attributes, operands, shape: [torch.cat(list(operands), int(str(attributes["dim"])))],
+    "cat": lambda attributes, operands, shape: [torch.cat(list(operands), number(attributes, "dim"))],
     "top_k": _top_k,
     "sort": _sort,
-    "cumsum": lambda attributes, operands, shape: [torch.cumsum(operands[0], int(str(attributes["dim"])))],
+    "cumsum": lambda attributes, operands, shape: [torch.cumsum(operands[0], number(attributes, "dim"))],
     "aten": lambda attributes, operands, shape: call_operator(attributes, operands),
 }
 
 
 def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
-    """The kernel's result number `numbers[0]`, its whole labels padded again."""
+    """The result that the Program names, its whole labels padded again."""
     node = call.node
     whole = set(node.whole)
 
@@ -61,11 +61,9 @@ def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
     read = [
         _presented(x, labels, dims, size) for x, labels, dims in zip(operands, node.reads, node.presents, strict=True)
     ]
-    (dims,) = node.results
-    shape = tuple(prod(size(label) for label in dim) for dim in dims)
-    attributes = msgspec.json.decode(node.attributes, type=dict[str, object])
-    result = KERNELS[node.kernel](attributes, read, shape)[node.numbers[0]]
-    opened = result.reshape([size(label) for dim in dims for label in dim])
+    shape = tuple(prod(size(label) for label in dim) for dim in node.result)
+    result = KERNELS[node.kernel](call.attributes, read, shape)[node.number]
+    opened = result.reshape([size(label) for dim in node.result for label in dim])
     padding = [node.extents[label].padded - node.extents[label].size if label in whole else 0 for label in node.writes]
     if any(padding):
         opened = torch.nn.functional.pad(opened, [n for extra in reversed(padding) for n in (0, extra)])
@@ -77,9 +75,6 @@ def _presented(
 ) -> Tensor:
     """The operand in the kernel's own dimensions: permuted, trimmed, repeated along labels it does not have."""
     order = [label for dim in dims for label in dim]
-    found = tensor.permute([list(labels).index(label) for label in order if label in labels])
-    trimmed = found[tuple(slice(size(label)) for label in order if label in labels)]
-    held = iter(trimmed.shape)
-    broadcast = trimmed.reshape([next(held) if label in labels else 1 for label in order])
-    whole = broadcast.expand([size(label) for label in order])
+    trimmed = aligned(tensor, labels, order)[tuple(slice(size(label)) for label in order)]
+    whole = trimmed.expand([size(label) for label in order])
     return whole.reshape([prod(size(label) for label in dim) for dim in dims])

@@ -1,7 +1,6 @@
 """Collectives among threads of one process. Pieces are lent, not sent: a receiver copies what its peer holds.
 
-    lend the own pieces  ->  barrier  ->  copy what the others lent me  ->  barrier  ->  take the own pieces
-    back
+    lend the own pieces -> barrier -> copy what the others lent me -> barrier -> take the own pieces back
 
 Nobody passes the second barrier before everybody has copied, so an owner may free or overwrite its pieces as
 soon as its collective returns.

@@ -12,6 +12,7 @@ from typing import Literal
 
 from einsplit.graph import Einsum, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import Expr, is_product, num_operations, operand
+from einsplit.solver.sharding import Tables
 
 FormKind = Literal["input", "alias", "contract", "lookup", "pick", "join", "kernel"]
 
@@ -93,9 +94,9 @@ def operations(node: Node, found: Form, local: Mapping[Label, int]) -> int:
     return every * (num_operations(node.join) + bool(aggregated_labels(node)))
 
 
-def masked_operands(node: Node, found: Form, is_padded: Mapping[Label, bool]) -> tuple[int, ...]:
+def masked_operands(node: Node, found: Form, tables: Tables) -> tuple[int, ...]:
     """Operands whose padding must be made the identity first: those of a fast kernel that sums over padding."""
     if found.kind != "contract":
         return ()
-    summed = [label for label in aggregated_labels(node) if is_padded[label]]
+    summed = [label for label in aggregated_labels(node) if tables[label].is_padded]
     return tuple(k for k, o in enumerate(node.operands) if any(label in o.labels for label in summed))

@@ -1,10 +1,11 @@
 """Seconds and bytes of a node, of an edge, of a whole plan.
 
-    seconds(node)  = launch + max(operations / flops_per_second, bytes / memory_bytes_per_second), and a pass for each
-    mask
-    seconds(step)  = launch + local bytes / memory_bytes_per_second  [+ rounds * latency + bytes sent /
-    bytes_per_second]
-    seconds(plan)  = sum over nodes + sum over edges
+    pass(bytes)      = launch + bytes / memory_bytes_per_second
+    seconds(node)    = launch + max(operations / flops_per_second, bytes / memory_bytes_per_second)
+                       + sum over its masks of pass(local bytes)
+    seconds(step)    = pass(local bytes)  [+ rounds * latency + bytes sent / bytes_per_second]
+    seconds(edge)    = sum over its steps
+    seconds(plan)    = sum over nodes + sum over edges
 
 Compute plus communication: overlap is not priced. Every instruction of the Program is priced exactly once.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from math import prod
 
 from einsplit.dtypes import ITEMSIZE
-from einsplit.graph import Einsum, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.graph import Label, Node, factors, node_labels
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.collectives import collective_bytes, collective_rounds
 from einsplit.solver.pricing.forms import Form, masked_operands, operations
@@ -85,12 +86,8 @@ def node_seconds(
         read[1] = written  # the rows that are taken, not the table
     if found.kind == "pick":
         read[0] = written
-    is_padded = {label: tables[label].padded != tables[label].size for label in local}
-    seconds = compute_seconds(operations(node, found, local), sum(read) + written, machine)
-    if isinstance(node, Einsum) and aggregated_labels(node):
-        for k in masked_operands(node, found, is_padded):
-            seconds += pass_seconds(2 * read[k], machine)
-    return seconds
+    masks = sum(pass_seconds(2 * read[k], machine) for k in masked_operands(node, found, tables))
+    return compute_seconds(operations(node, found, local), sum(read) + written, machine) + masks
 
 
 def held_elements(node: Node, number: int, sharding: Sharding, tables: Tables) -> tuple[int, ...]:

@@ -41,8 +41,8 @@ def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequen
                 now[axis] = entry
             steps.append(Step(kind, tuple(axes), before, tuple(now)))
 
-    def changing(test: object, group: Sequence[int]) -> list[int]:
-        return [axis for axis in group if _change(now[axis], target[axis], agg) == test]
+    def changing(kind: StepKind, group: Sequence[int]) -> list[int]:
+        return [axis for axis in group if _change(now[axis], target[axis], agg) == kind]
 
     every = range(len(source))
     sliced = changing("slice", every)

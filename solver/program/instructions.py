@@ -70,7 +70,7 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     node: int
     kind: Literal["contract", "lookup", "pick", "join", "kernel"]
     operands: tuple[int, ...]
-    outputs: tuple[int, ...]
+    output: int
     reads: tuple[tuple[int, ...], ...]  # the labels of each operand, one per factor
     writes: tuple[int, ...]  # the labels of the output, one per factor
     extents: tuple[Extent, ...]  # of each label, as this node cuts it
@@ -84,8 +84,8 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kernel: str = ""
     attributes: str = "{}"
     presents: tuple[tuple[tuple[int, ...], ...], ...] = ()  # kernel: the labels of each dimension of each operand
-    results: tuple[tuple[tuple[int, ...], ...], ...] = ()  # kernel: the same of each result
-    numbers: tuple[int, ...] = ()  # kernel: which of its results each output is
+    result: tuple[tuple[int, ...], ...] = ()  # kernel: the same of the result
+    number: int = 0  # kernel: which of its results the output is
     whole: tuple[int, ...] = ()  # kernel: labels given at true size, in original order
 
 
@@ -172,12 +172,6 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def collectives(self) -> tuple[Collective, ...]:
         return tuple(i for i in self.instructions if isinstance(i, Collective))
-
-    @property
-    def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Every group of devices that communicates, each once, in order of first use."""
-        found = dict.fromkeys(c.axes for c in self.collectives)
-        return tuple(dict.fromkeys(group for axes in found for group in groups(axes, self.sizes)))
 
     def group_of(self, axes: tuple[int, ...], device: int) -> tuple[int, ...]:
         """The devices that differ from `device` on `axes` only."""

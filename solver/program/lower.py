@@ -15,6 +15,7 @@ from einsplit.solver.pricing.price import cut_axes
 from einsplit.solver.program.instructions import (
     PROGRAM_VERSION,
     Buffer,
+    Collective,
     Compute,
     Extent,
     Free,
@@ -22,6 +23,8 @@ from einsplit.solver.program.instructions import (
     Mask,
     Port,
     Program,
+    Slice,
+    Zero,
 )
 from einsplit.solver.program.moves import Mover, extent, extents
 from einsplit.solver.sharding import (
@@ -109,15 +112,15 @@ class _Lowering:
         number = {label: k for k, label in enumerate(labels)}
         cut: list[Extent] = [extent(self.tables[label], cut_axes(sharding, label)) for label in labels]
         local = {label: e.local for label, e in zip(labels, cut, strict=True)}
-        is_padded = {label: self.tables[label].padded != self.tables[label].size for label in labels}
-        for k in masked_operands(node, found, is_padded):
-            read[k] = self._mask(node, k, read[k], is_padded)
+        for k in masked_operands(node, found, self.tables):
+            read[k] = self._mask(node, k, read[k])
         output = self._value_buffer(node, sharding)
-        common = Compute(
+        assert found.kind != "input" and found.kind != "alias"
+        compute = Compute(
             node=at,
-            kind=found.kind,  # type: ignore[arg-type]
+            kind=found.kind,
             operands=tuple(read),
-            outputs=(output,),
+            output=output,
             reads=tuple(tuple(number[label] for label in o.labels) for o in node.operands),
             writes=tuple(number[label] for label in factors(node)),
             extents=tuple(cut),
@@ -131,16 +134,16 @@ class _Lowering:
             kernel=node.kernel if isinstance(node, Kernel) else "",
             attributes=node.attributes if isinstance(node, Kernel) else "{}",
             presents=tuple(_numbered(dims, number) for dims in node.reads) if isinstance(node, Kernel) else (),
-            results=(_numbered(node.dims, number),) if isinstance(node, Kernel) else (),
-            numbers=(node.output,) if isinstance(node, Kernel) else (),
+            result=_numbered(node.dims, number) if isinstance(node, Kernel) else (),
+            number=node.output if isinstance(node, Kernel) else 0,
             whole=tuple(number[label] for label in node.brackets) if isinstance(node, Kernel) else (),
         )
-        self.instructions.append(common)
+        self.instructions.append(compute)
         return output
 
-    def _mask(self, node: Einsum | Kernel, k: int, source: int, is_padded: dict[str, bool]) -> int:
-        """A sum's identity in the padding of every label that the node sums over."""
-        summed = {label for label in aggregated_labels(node) if is_padded[label]}
+    def _mask(self, node: Einsum | Kernel, k: int, source: int) -> int:
+        """Operand `k` with a sum's identity in the padding of every label that the node sums over."""
+        summed = {label for label in aggregated_labels(node) if self.tables[label].is_padded}
         places = tuple(at for at, label in enumerate(node.operands[k].labels) if label in summed)
         self.buffers.append(self.buffers[source])
         self.instructions.append(Mask(source, len(self.buffers) - 1, places, 0.0))
@@ -155,7 +158,8 @@ def _with_frees(instructions: Sequence[Instruction], kept: set[int]) -> tuple[In
     """A Free after the last reading of every buffer that does not outlive the step."""
     last: dict[int, int] = {}
     for at, instruction in enumerate(instructions):
-        for buffer in (*_read_by(instruction), *_written_by(instruction)):
+        buffers = () if isinstance(instruction, Free) else (*_sources(instruction), instruction.output)
+        for buffer in buffers:
             last[buffer] = at
     ending: dict[int, list[int]] = {}
     for buffer, at in last.items():
@@ -168,13 +172,5 @@ def _with_frees(instructions: Sequence[Instruction], kept: set[int]) -> tuple[In
     return tuple(out)
 
 
-def _read_by(instruction: Instruction) -> tuple[int, ...]:
-    if isinstance(instruction, Compute):
-        return instruction.operands
-    return () if isinstance(instruction, Free) else (instruction.source,)
-
-
-def _written_by(instruction: Instruction) -> tuple[int, ...]:
-    if isinstance(instruction, Compute):
-        return instruction.outputs
-    return () if isinstance(instruction, Free) else (instruction.output,)
+def _sources(instruction: Compute | Mask | Slice | Zero | Collective) -> tuple[int, ...]:
+    return instruction.operands if isinstance(instruction, Compute) else (instruction.source,)

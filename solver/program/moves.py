@@ -66,6 +66,7 @@ class Mover:
         before, after = self._buffers[source], self._buffers[output]
         sent, got = _places(before), _places(after)
         axes = step.axes
+        assert step.kind != "slice" and step.kind != "zero"
         taken = [(step.after[axis], axis) for axis in axes] if step.kind in ("reduce_scatter", "all_to_all") else []
         given = [(step.before[axis], axis) for axis in axes] if step.kind in ("all_gather", "all_to_all") else []
         kept = [place for place in sent if place not in taken]
@@ -74,7 +75,7 @@ class Mover:
         sizes = dict(zip(sent, _sizes(before, sent), strict=True))
         sizes |= {place: self._machine.axes[place[1]].size for place in given}
         return Collective(
-            kind=step.kind,  # type: ignore[arg-type]
+            kind=step.kind,
             source=source,
             output=output,
             axes=axes,

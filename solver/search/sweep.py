@@ -149,10 +149,7 @@ def _try_joint(found: Found, num_axes: int) -> Found:
 
 
 def _num_joint(problem: Problem, node: int, num_axes: int) -> int:
-    number = 1
-    for axis in range(num_axes):
-        number *= len(problem.choices(node, axis))
-    return number
+    return prod(len(problem.choices(node, axis)) for axis in range(num_axes))
 
 
 def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, found: Found) -> Found:

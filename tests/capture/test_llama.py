@@ -58,7 +58,9 @@ def node(graph: Graph, *words: str) -> Einsum:
         {"kv_heads": 4},
         {"kv_heads": 1},
         {"tied": True},
-        {"heads": 6, "kv_heads": 3, "attention": "eager"} if False else {"heads": 2, "kv_heads": 1, "attention": "eager"},
+        {"heads": 6, "kv_heads": 3, "attention": "eager"}
+        if False
+        else {"heads": 2, "kv_heads": 1, "attention": "eager"},
     ],
     ids=str,
 )

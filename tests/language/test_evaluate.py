@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from einsplit.builder import Builder, Origin, constant_value, variable_index
+from einsplit.builder import Builder, Origin, variable_index
 from einsplit.builder.views import Value, expand, permute, reshape
 from einsplit.einsum import einsum
 from einsplit.errors import DtypeError, EinsplitError, GraphError, ShapeError
@@ -72,7 +72,7 @@ def test_a_tensor_is_made_of_indices_alone() -> None:
     builder = Builder()
     rows, columns = builder.variable(3), builder.variable(4)
     join = call("ge", variable_index(rows), variable_index(columns))
-    mask = constant_value(builder, (3, 4), join, ((rows,), (columns,)), Origin("mask"))
+    mask = builder.einsum([], ((rows,), (columns,)), join, "sum", Origin("mask"))
     graph = builder.build({"mask": mask})
     np.testing.assert_array_equal(evaluate(graph, {})["mask"], np.tri(3, 4, dtype=bool))
 

@@ -69,7 +69,7 @@ def test_the_identity_changes_nothing_to_the_bit(case: tuple[str, np.ndarray]) -
 @pytest.mark.parametrize("name, dtype", [(name, dtype) for name in MONOIDS for dtype in ELEMENTS if takes(name, dtype)])
 def test_two_identities_make_the_identity_and_never_nan(name: str, dtype: str) -> None:
     start = identity_states(name, dtype, (2,))
-    assert len(start) == MONOIDS[name].num_states
+    assert len(start) == (2 if name in ("logsumexp", "mean") else 1)
     for left, right in zip(start, combine(name, start, start), strict=True):
         assert np.array_equal(left, right) and left.dtype == right.dtype
         assert not np.isnan(right.astype(np.float64)).any()

@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 
-from einsplit.builder import Builder, Origin, constant_value, variable_index
+from einsplit.builder import Builder, Origin, variable_index
 from einsplit.builder.settle import VariableDims
 from einsplit.builder.views import Value, permute
 from einsplit.graph import Graph
@@ -246,8 +246,7 @@ class _Program:
     def formula(self) -> Value:
         dims = tuple((self.fresh(n),) for n in self.random.choices(self.sizes, k=self.random.randint(1, 2)))
         expr = cast(self.index(), "float64") - cast(self.index(), "float64") * const(2.0)
-        shape = [self.scope[v] for (v,) in dims]
-        return constant_value(self.builder, shape, expr, dims, Origin("formula"))
+        return self.builder.einsum([], dims, expr, "sum", Origin("formula"))
 
     # ------------------------------------------------------------------------------------------- expressions
 

@@ -30,7 +30,7 @@ def instruction_seconds(program: Program, machine: Machine, step: Instruction) -
     if isinstance(step, Free):
         return 0.0
     if isinstance(step, Compute):
-        touched = list(_touched(program, step, nbytes(step.outputs[0])))
+        touched = list(_touched(program, step, nbytes(step.output)))
         assert step.operations == _operations(step)
         memory = sum(touched) / machine.memory_bytes_per_second
         return machine.launch_seconds + max(step.operations / machine.flops_per_second, memory)

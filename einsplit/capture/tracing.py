@@ -1,0 +1,172 @@
+"""One run of a user's function under torch.export, which leaves the user's objects and terminal as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx.traceback import preserve_node_meta
+
+from einsplit.capture.sources import RecordedLines, line_of_error, mistake
+from einsplit.capture.structure import fill_structure, leaves_in, objects_in, split_structure
+from einsplit.errors import CaptureError
+
+_CHATTY = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")
+_RETURN = "Return tensors, without .item() or .tolist(): einsplit computes what is returned, and nothing else."
+_UNKNOWN = (torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came out of a traced run, besides the program."""
+
+    result: object = None  # template of the function's result
+    num_tensors: int = 0  # in the result
+    replaced: dict[str, torch.Tensor] = field(default_factory=dict)  # tensors that attributes of modules were, by name
+
+
+class Wrapper(torch.nn.Module):
+    """Takes the tensors of the arguments in a row, returns the tensors of the result in a row."""
+
+    def __init__(self, function: Callable[..., object], template: object, modules: Sequence[torch.nn.Module]) -> None:
+        super().__init__()
+        self.function = [function]  # in a list: a module would be registered twice
+        self.names = parameter_names(function)
+        self.template = template
+        self.held = torch.nn.ModuleList(modules)
+        self.seen = Seen()
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = fill_structure(self.template, tensors)
+        assert isinstance(given, tuple)
+        args, kwargs = given
+        before = _identities(given)
+        with _attributes_restored(self.held, self.seen.replaced), RecordedLines():
+            found = self.function[0](*args, **kwargs)
+        _refuse_changed_objects(given, before, found, self.names)
+        if any(isinstance(leaf, _UNKNOWN) for leaf in leaves_in(found)):
+            raise CaptureError(f"the function returns a number made of a tensor.\n  {_RETURN}")
+        self.seen.result, parts = split_structure(found)
+        self.seen.num_tensors = len(parts)
+        if not parts:
+            raise CaptureError(f"the function returns no tensor.\n  {_RETURN}")
+        return tuple(tensor for _, tensor in parts)
+
+
+def traced(wrapper: Wrapper, tensors: Sequence[torch.Tensor]) -> ExportedProgram:
+    """The exported program of one run. Raises CaptureError with the user's line."""
+    try:
+        with _quiet(), preserve_node_meta():  # which keeps the recorded lines
+            return torch.export.export(wrapper, tuple(tensors), strict=False)
+    except CaptureError:
+        raise
+    except Exception as error:
+        text, advice = _explained(type(error).__name__, str(error))
+        raise CaptureError(mistake(text, line_of_error(error), advice)) from error
+
+
+def _explained(name: str, text: str) -> tuple[str, str]:
+    """What is wrong, and what to change, in torch's error."""
+    if "DataDependent" in name or "data-dependent" in text:
+        message = "the value of a tensor chooses what is computed, and values are not known while tracing"
+        return message, "Choose with torch.where, or pass the number or the choice in as an argument of its own."
+    if "HigherOrder" in name:
+        message = "operators that call functions (torch.cond, while_loop) are not captured"
+        return message, "Choose with torch.where, or pass the number or the choice in as an argument of its own."
+    if "fake tensor in the exported program constant" in text:
+        message = "a tensor is read in a way that torch.export does not record"
+        return message, "Instead of x.data write x.detach(); keep no tensors of one call for the next."
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")[:300]
+    advice = "Call it without einsplit first: it is traced with tensors that have a shape and no values."
+    return f"the function cannot be traced: {name}: {first}", advice
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No graphs and logs on the terminal for what is reported as an error of ours."""
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    before = [logger.disabled for logger in loggers]
+    written = io.StringIO()
+    try:
+        for logger in loggers:
+            logger.disabled = True
+        with warnings.catch_warnings(), contextlib.redirect_stderr(written):
+            warnings.filterwarnings("ignore", r".*_flat_weights.* were assigned during export")  # by torch's own LSTM
+            warnings.filterwarnings("ignore", r"Dynamo does not know how to trace")
+            yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
+
+
+@contextlib.contextmanager
+def _attributes_restored(modules: torch.nn.ModuleList, replaced: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Attributes that the function sets on its modules are set back: what they are set to has no values.
+
+    `replaced` collects the tensors that were there before, by name.
+    """
+    before = {name: (module, dict(vars(module))) for name, module in modules.named_modules()}
+    try:
+        yield
+    finally:
+        for name, (module, old) in before.items():
+            now = vars(module)
+            for key in [key for key, value in now.items() if key not in old or old[key] is not value]:
+                if isinstance(now[key], torch.Tensor):
+                    own = f"{name}.{key}".partition(".")[2]
+                    warnings.warn(
+                        f"the attribute {own!r} is set while the function runs in torch, and not here", stacklevel=2
+                    )
+                if key not in old:
+                    del now[key]
+                    continue
+                if isinstance(old[key], torch.Tensor):
+                    replaced[f"{name}.{key}"] = old[key]
+                now[key] = old[key]
+
+
+def _identities(tree: object) -> list[tuple[str, int]]:
+    return [(path, id(tensor)) for path, tensor in split_structure(tree)[1]]
+
+
+def _refuse_changed_objects(
+    given: tuple[object, ...], before: Sequence[tuple[str, int]], result: object, names: Sequence[str]
+) -> None:
+    """Raise CaptureError where the function put tensors into an argument that it does not return."""
+    after = _identities(given)
+    if after == before:
+        return
+    args, kwargs = given
+    assert isinstance(args, tuple) and isinstance(kwargs, dict)
+    returned = objects_in(result)
+    for path in sorted({path for path, _ in set(after) ^ set(before)}):
+        where, key, *_ = path.split(".")
+        owner = args[int(key)] if where == "0" else next(part for name, part in kwargs.items() if str(name) == key)
+        if not any(owner is part for part in returned):
+            own = argument_name(names, where, key)
+            message = f"the function puts tensors into its argument {own!r} (a {type(owner).__name__})"
+            raise CaptureError(mistake(message, "", "Return what it computes: the caller's object stays as it is."))
+
+
+def parameter_names(function: Callable[..., object]) -> list[str]:
+    """The names of the parameters that take arguments by position."""
+    target = function.forward if isinstance(function, torch.nn.Module) else function
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def argument_name(names: Sequence[str], where: str, key: str) -> str:
+    """The name of argument `key`, a position where `where` is 0 and a name where it is 1."""
+    if where == "1":
+        return key
+    return names[int(key)] if int(key) < len(names) else f"arg{key}"
