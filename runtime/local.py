@@ -131,10 +131,11 @@ def serve(program: Program, device: int, hub: ThreadHub, jobs: Jobs, done: queue
         torch.set_num_threads(1)
         executor = Executor(program, device, transport)
         done.put(Done(device, {}, DeviceTraffic((), 0)))
-        while (job := jobs.get()) is not None:
-            before = transport.bytes_sent
-            blocks = job(executor)
-            done.put(Done(device, blocks, DeviceTraffic(executor.counters, transport.bytes_sent - before)))
+        with torch.no_grad():
+            while (job := jobs.get()) is not None:
+                before = transport.bytes_sent
+                blocks = job(executor)
+                done.put(Done(device, blocks, DeviceTraffic(executor.counters, transport.bytes_sent - before)))
     except BaseException as error:
         hub.abort(device, error)
         done.put(Done(device, {}, DeviceTraffic((), 0), failed=True))

@@ -160,7 +160,8 @@ class Worker:
             executor = self._loaded()
             assert self._transport is not None
             before = self._transport.bytes_sent
-            blocks = executor.step(unpack(feeds))
+            with torch.no_grad():
+                blocks = executor.step(unpack(feeds))
             return Reply(pack(blocks), executor.counters, self._transport.bytes_sent - before)
 
         return self._answer(work)

@@ -46,12 +46,13 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
             f"unknown method {method!r}.\n  {did_you_mean(method, METHODS) or 'Known: ' + ', '.join(METHODS)}"
         )
     search, status = METHODS[method]
+    prepared = prepare(graph)
+    if not isfinite(all_whole(prepared, machine).seconds):
+        raise PlanError(f"no finite price on machine {machine.name!r}: its rates are beyond what numbers hold")
     try:
-        found = search(prepare(graph), machine, progress)
+        found = search(prepared, machine, progress)
     except TooWide as error:
         raise PlanError(f"method {method!r} cannot plan this graph: {error}.\n  Use method='sweep'.") from error
-    if not isfinite(found.seconds):
-        raise PlanError(f"no finite price on machine {machine.name!r}: its rates are beyond what numbers hold")
     plan = _written(graph, machine, method, status, found)
     checked = realise(plan, graph)  # a solver's word is never trusted
     price = checked.problem.price(checked.shardings)

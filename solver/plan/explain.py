@@ -43,12 +43,15 @@ def plan_table(plan: Plan, full: bool = False) -> str:
     """The plan as a table with a headline; `full` gives every node a row, also those that cost nothing."""
     rows = plan_rows(plan, full)
     names = [row.name + (f" x{row.count}" if row.count > 1 else "") for row in rows]
-    others = [(row.cut, bytes_text(row.bytes), seconds_text(row.seconds), row.runner_up, _more(row)) for row in rows]
+    others = [
+        (_printable(row.cut), bytes_text(row.bytes), seconds_text(row.seconds), _printable(row.runner_up), _more(row))
+        for row in rows
+    ]
     # The runner-up has two columns, so that what it costs more stands under each other.
     cells = [(*HEADER[1:], ""), *others]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = max(LEAST_NAME, WIDTH - sum(widths) - 2 * len(widths))
-    names = [_shortened(name, room) for name in (HEADER[0], *names)]
+    names = [_shortened(_printable(name), room) for name in (HEADER[0], *names)]
     name_width = max(map(len, names))
     right = (False, True, True, False, True)
     lines = [
@@ -59,7 +62,7 @@ def plan_table(plan: Plan, full: bool = False) -> str:
         for name, row in zip(names, cells, strict=True)
     ]
     free = len(plan.nodes) - sum(row.count for row in rows)
-    rest = [f"and {free} nodes that cost nothing"] if free else []
+    rest = [f"and {free} that cost nothing"] if free else []
     return "\n".join([headline(plan), "", *lines, *rest])
 
 
@@ -72,7 +75,7 @@ def headline(plan: Plan) -> str:
     elif plan.status == "given":
         proof = "not searched"
     total = f"{seconds_text(plan.seconds)} a step, {bytes_text(plan.bytes)} sent by each device"
-    return f"plan for {plan.machine.name} ({mesh}), by {plan.method}\n{total}; {proof}"
+    return f"{_printable(f'plan for {plan.machine.name} ({mesh}), by {plan.method}')}\n{total}; {proof}"
 
 
 def plan_rows(plan: Plan, full: bool = False) -> list[Row]:
@@ -122,13 +125,21 @@ def _plain(cut: str) -> str:
 
 
 def cut_text(plan: Plan, cut: Sequence[Choice]) -> str:
-    """`node:b gpu0,gpu1:h`, axes that do the same together; `whole` where every device repeats the work."""
+    """`node:b gpu0-1:h`, axes that do the same together; `whole` where every device repeats the work."""
     names = [axis.name for axis in plan.machine.axes]
     doing: dict[Choice, list[str]] = {}
     for name, choice in zip(names, cut, strict=True):
         if choice is not None:
             doing.setdefault(choice, []).append(name)
-    return " ".join(f"{','.join(axes)}:{choice_text(choice)}" for choice, axes in doing.items()) or "whole"
+    return " ".join(f"{_together(axes)}:{choice_text(choice)}" for choice, axes in doing.items()) or "whole"
+
+
+def _together(names: Sequence[str]) -> str:
+    """`cpu0`, `cpu1` as `cpu0-1`; other names with commas."""
+    split = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    found = [(part[1], int(part[2])) for part in split if part is not None]
+    row = [(found[0][0], found[0][1] + k) for k in range(len(names))] if found else []
+    return f"{names[0]}-{row[-1][1]}" if found == row and len(names) > 1 else ",".join(names)
 
 
 def change_text(plan: Plan, now: Sequence[Choice], other: Sequence[Choice]) -> str:
@@ -138,9 +149,14 @@ def change_text(plan: Plan, now: Sequence[Choice], other: Sequence[Choice]) -> s
     return " ".join(f"{name}:{choice_text(new)}" for name, old, new in found if old != new)
 
 
+def _printable(text: str) -> str:
+    """A plan file may come from anywhere: what would move a terminal's cursor does not reach it."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def _shortened(name: str, width: int) -> str:
     """The name in at most `width` characters: of a longer one the beginning and, mostly, the end."""
     if len(name) <= width:
         return name
     head = (width - 3) // 3
-    return f"{name[:head]}...{name[head + 3 - width :]}"
+    return f"{name[:head].rstrip('.')}...{name[head + 3 - width :].lstrip('.')}"

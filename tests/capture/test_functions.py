@@ -1,4 +1,4 @@
-"""Whatever can be called is captured: closures, partials, methods, modules in lists, users' own operators and results."""
+"""Whatever can be called is captured: closures, partials, methods, modules in lists, users' own operators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from einsplit.capture import capture
 from einsplit.capture.export import export
 from einsplit.graph import Einsum, Kernel
 from tests.capture.driver import check, kernels
-from tests.capture.tensors import real, whole
+from tests.capture.tensors import real
 
 X = real(4, 6)
 Pair = namedtuple("Pair", "left right")
@@ -238,13 +238,6 @@ def test_no_argument_at_all() -> None:
 def test_equal_programs_have_equal_hashes(linear: torch.nn.Linear) -> None:
     first, second, other = (capture(f, (X,), {}).graph for f in (linear, lambda input: linear(input), torch.exp))
     assert first.hash == second.hash != other.hash
-
-
-def test_integers_beyond_any_table_are_looked_up_as_torch_looks_them_up() -> None:
-    captured = check(
-        lambda i, w: F.embedding(i, w), whole(4, 2, low=0), real(7, 6), meshes=((2, 2),), random_seeds=(0,)
-    )
-    assert kernels(captured) == []
 
 
 def test_exporting_twice_leaves_the_module_as_it_was(linear: torch.nn.Linear) -> None:
