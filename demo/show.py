@@ -56,7 +56,7 @@ def words_of(graph: Graph) -> dict[str, str]:
 def kinds_table(planned: Planned) -> Table:
     """One row for each kind of layer: what it is cut by, what each device sends for it, and its price."""
     plan = planned.plan
-    words = words_of(realise(plan, planned.graph).graph)
+    words = words_of(realise(plan, planned.graph).problem.graph)
     kinds: dict[str, list[NodePlan]] = {}
     for node in plan.nodes:
         if node.seconds > 0 or node.bytes:

@@ -74,8 +74,7 @@ def compile_plan(plan: Plan | str | Path, graph: Graph) -> Program:
     >>> program = compile_plan("plan.json", einsplit.trace(model, x))
     """
     found = as_plan(plan)
-    real = realise(found, graph)
-    return lower(real.graph, found.machine, real.tables, real.shardings, graph.hash)
+    return lower(realise(found, graph))
 
 
 def as_plan(plan: Plan | str | Path) -> Plan:

@@ -97,24 +97,6 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return tuple(tuple(group) for _, group in groupby(range(len(self.axes)), key=link))
 
 
-def coordinates(device: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Where a device stands on each axis; the last axis counts fastest."""
-    found = []
-    for size in reversed(sizes):
-        found.append(device % size)
-        device //= size
-    return tuple(reversed(found))
-
-
-def groups(axes: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """The devices that differ on `axes` only, one group for each place on the other axes, in coordinate order."""
-    found: dict[tuple[int, ...], list[int]] = {}
-    for device in range(math.prod(sizes)):
-        at = coordinates(device, sizes)
-        found.setdefault(tuple(-1 if k in axes else c for k, c in enumerate(at)), []).append(device)
-    return tuple(tuple(group) for group in found.values())
-
-
 def prime_factors(number: int) -> tuple[int, ...]:
     """Prime factors, largest first: 12 is 3, 2, 2."""
     found, factor = [], 2

@@ -13,18 +13,17 @@ from typing import Generic, ParamSpec, TypeVar, cast
 
 import torch
 
-from einsplit.api import open_session
+from einsplit.api import compile_plan, open_session
 from einsplit.capture import Captured, capture
 from einsplit.errors import PlanError
 from einsplit.parallelized.gradients import without_gradients
 from einsplit.parallelized.signature import Signature, call_signature
+from einsplit.parallelized.versions import version_of
 from einsplit.runtime.session import Session
-from einsplit.runtime.versions import version_of
 from einsplit.solver.machine import Machine
-from einsplit.solver.plan import Plan, realise
+from einsplit.solver.plan import Plan
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
-from einsplit.solver.program.lower import lower
 
 MAX_SESSIONS = 4  # call signatures whose devices stay alive; the least recently used goes first
 MAX_TRACES = 32  # call signatures whose programs are kept
@@ -182,9 +181,9 @@ class Parallelized(Generic[P, R]):
                 return other.plan, other.program
         plan = self._given if self._given is not None else make_plan(graph, self._machine)
         try:
-            real = realise(plan, graph)
+            program = compile_plan(plan, graph)
         except PlanError as error:
             tensors = zip(captured.feeds, signature.tensors, strict=True)
             shapes = [f"{name} {tensor.dtype} {list(tensor.shape)}".replace("torch.", "") for name, tensor in tensors]
             raise PlanError(f"{error}\n  This call has {', '.join(shapes) or 'no tensors'}.") from error
-        return plan, lower(real.graph, plan.machine, real.tables, real.shardings, graph.hash)
+        return plan, program

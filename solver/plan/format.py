@@ -23,8 +23,8 @@ from einsplit.solver.machine import Machine
 from einsplit.solver.plan.explain import plan_table
 from einsplit.solver.plan.rows import more_seconds, row_price
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search.problem import Problem
-from einsplit.solver.sharding import Choice, Sharding, Tables, choice_text, extent_classes, make_tables
+from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.sharding import Choice, Sharding, choice_text, extent_classes, make_tables
 from einsplit.solver.units import seconds_text
 
 FORMAT = 1
@@ -203,22 +203,7 @@ def _compact(value: object) -> str:
     return msgspec.json.encode(value, order="deterministic").decode()
 
 
-class Realised(msgspec.Struct, frozen=True):
-    """A plan and its Graph, checked against each other: all that lowering needs."""
-
-    problem: Problem
-    shardings: tuple[Sharding, ...]
-
-    @property
-    def graph(self) -> Graph:
-        return self.problem.graph
-
-    @property
-    def tables(self) -> Tables:
-        return self.problem.tables
-
-
-def realise(plan: Plan, graph: Graph) -> Realised:
+def realise(plan: Plan, graph: Graph) -> Solution:
     """The plan on the Graph it was made for. Raises PlanError where the two do not fit, or a price is not true."""
     if plan.graph != graph.hash:
         raise PlanError(
@@ -241,7 +226,7 @@ def realise(plan: Plan, graph: Graph) -> Realised:
         _check_price(problem, shardings, at, row)
     price = problem.price(shardings)
     _check_figures("$", plan.seconds, price.seconds, plan.bytes, price.bytes_sent)
-    return Realised(problem, shardings)
+    return Solution(problem, shardings, price.seconds)
 
 
 def _check_choices(problem: Problem, at: int, row: NodePlan) -> None:

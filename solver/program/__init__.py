@@ -2,7 +2,6 @@
 
 from einsplit.solver.pricing.collectives import CollectiveKind, piece_elements, reduces_by_gather
 from einsplit.solver.program.instructions import (
-    PROGRAM_VERSION,
     Buffer,
     Collective,
     Compute,
@@ -18,7 +17,6 @@ from einsplit.solver.program.instructions import (
 )
 
 __all__ = [
-    "PROGRAM_VERSION",
     "Buffer",
     "Collective",
     "CollectiveKind",

@@ -14,10 +14,7 @@ from typing import Literal
 import msgspec
 
 from einsplit.dtypes import ITEMSIZE
-from einsplit.solver.machine import coordinates, groups
 from einsplit.solver.pricing.collectives import CollectiveKind, collective_bytes
-
-PROGRAM_VERSION = 1
 
 
 class Digit(msgspec.Struct, frozen=True):
@@ -146,8 +143,6 @@ Instruction = Compute | Mask | Slice | Zero | Collective | Free
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """What every device of a mesh of `sizes` runs each step."""
 
-    version: int
-    graph_hash: str
     sizes: tuple[int, ...]
     buffers: tuple[Buffer, ...]
     inputs: tuple[Port, ...]  # all of them; those in `parameters` stay between steps
@@ -173,12 +168,22 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     def collectives(self) -> tuple[Collective, ...]:
         return tuple(i for i in self.instructions if isinstance(i, Collective))
 
-    def group_of(self, axes: tuple[int, ...], device: int) -> tuple[int, ...]:
-        """The devices that differ from `device` on `axes` only."""
-        return next(group for group in groups(axes, self.sizes) if device in group)
-
     def coordinates(self, device: int) -> tuple[int, ...]:
-        return coordinates(device, self.sizes)
+        """Where a device stands on each axis; the last axis counts fastest."""
+        found = []
+        for size in reversed(self.sizes):
+            found.append(device % size)
+            device //= size
+        return tuple(reversed(found))
+
+    def group_of(self, axes: tuple[int, ...], device: int) -> tuple[int, ...]:
+        """The devices that differ from `device` on `axes` only, in coordinate order."""
+        strides = [prod(self.sizes[axis + 1 :]) for axis in range(len(self.sizes))]
+        first = device - sum(self.coordinates(device)[axis] * strides[axis] for axis in axes)
+        group = [first]
+        for axis in axes:
+            group = [member + at * strides[axis] for member in group for at in range(self.sizes[axis])]
+        return tuple(group)
 
     def predicted_bytes(self, collective: Collective) -> int:
         """Bytes each device sends for it."""

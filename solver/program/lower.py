@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from einsplit.graph import Einsum, Graph, Input, Kernel, Node, aggregated_labels, factors, node_labels
+from einsplit.graph import Einsum, Input, Kernel, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import to_text
-from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.forms import Form, form, masked_operands, operations
 from einsplit.solver.pricing.price import cut_axes
 from einsplit.solver.program.instructions import (
-    PROGRAM_VERSION,
     Buffer,
     Collective,
     Compute,
@@ -27,33 +25,33 @@ from einsplit.solver.program.instructions import (
     Zero,
 )
 from einsplit.solver.program.moves import Mover, extent, extents
+from einsplit.solver.search.problem import Solution
 from einsplit.solver.sharding import (
     PARTIAL,
     Sharding,
-    Tables,
     aggregation,
     operand_layout,
     output_layout,
 )
 
 
-def lower(graph: Graph, machine: Machine, tables: Tables, shardings: Sequence[Sharding], graph_hash: str) -> Program:
+def lower(solution: Solution) -> Program:
     """The Program of a prepared Graph under one sharding per node."""
-    return _Lowering(graph, machine, tables, shardings).program(graph_hash)
+    return _Lowering(solution).program()
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, machine: Machine, tables: Tables, shardings: Sequence[Sharding]) -> None:
-        self.graph = graph
-        self.machine = machine
-        self.tables = tables
-        self.shardings = shardings
+    def __init__(self, solution: Solution) -> None:
+        self.graph = solution.problem.graph
+        self.machine = solution.problem.machine
+        self.tables = solution.problem.tables
+        self.shardings = solution.shardings
         self.buffers: list[Buffer] = []
         self.instructions: list[Instruction] = []
-        self.mover = Mover(machine, self.buffers, self.instructions)
+        self.mover = Mover(self.machine, self.buffers, self.instructions)
         self.of_node: list[int] = []  # the buffer of every node's value
 
-    def program(self, graph_hash: str) -> Program:
+    def program(self) -> Program:
         for at, node in enumerate(self.graph.nodes):
             self.of_node.append(self._node(at, node))
         outputs = tuple(self._port(name, at) for name, at in self.graph.outputs)
@@ -63,8 +61,6 @@ class _Lowering:
         parameters = tuple(n.name for n in self.graph.nodes if isinstance(n, Input) and n.role != "data")
         resting = {port.buffer for port in inputs}
         return Program(
-            version=PROGRAM_VERSION,
-            graph_hash=graph_hash,
             sizes=self.machine.sizes,
             buffers=tuple(self.buffers),
             inputs=inputs,

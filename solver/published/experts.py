@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from einsplit.graph import Graph, Input
 from einsplit.solver.machine import Machine
-from einsplit.solver.search.problem import Problem
-from einsplit.solver.search.sweep import Found, fits
+from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.search.starts import fits
 from einsplit.solver.sharding import Choice, Sharding, cuttable_labels, extent_classes, make_tables
 
 
-def all_whole(graph: Graph, machine: Machine) -> Found:
+def all_whole(graph: Graph, machine: Machine) -> Solution:
     """Every device does everything."""
-    return _found(graph, machine, {}, tuple((None,) * len(machine.axes) for _ in graph.nodes))
+    return _solution(graph, machine, {}, tuple((None,) * len(machine.axes) for _ in graph.nodes))
 
 
-def data_parallel(graph: Graph, machine: Machine) -> Found:
+def data_parallel(graph: Graph, machine: Machine) -> Solution:
     """Every axis cuts the batch, as long as it divides it: the slowest dimension of the first data input."""
     classes = extent_classes(graph)
     batch = next(
@@ -31,11 +31,11 @@ def data_parallel(graph: Graph, machine: Machine) -> Found:
         own = next((label for label in cuttable_labels(node) if classes[label] == classes[batch]), None)
         choices: list[Choice] = [own if axis in axes else None for axis in range(len(machine.axes))]
         shardings.append(tuple(choices))
-    return _found(graph, machine, {classes[batch]: tuple(axes)}, tuple(shardings))
+    return _solution(graph, machine, {classes[batch]: tuple(axes)}, tuple(shardings))
 
 
-def _found(
+def _solution(
     graph: Graph, machine: Machine, axes_of: dict[str, tuple[int, ...]], shardings: tuple[Sharding, ...]
-) -> Found:
+) -> Solution:
     problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of))
-    return Found(problem, shardings, problem.price(shardings).seconds)
+    return Solution(problem, shardings, problem.price(shardings).seconds)

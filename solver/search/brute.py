@@ -15,14 +15,14 @@ import numpy as np
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
-from einsplit.solver.search.problem import Memo, Problem
-from einsplit.solver.search.sweep import AxesOf, Found, digit_tables
+from einsplit.solver.search.problem import Memo, Problem, Solution
+from einsplit.solver.search.starts import AxesOf, digit_tables
 from einsplit.solver.sharding import Digits, Sharding, make_tables
 
 MAX_PLANS = 2_000_000
 
 
-def brute(graph: Graph, machine: Machine) -> Found:
+def brute(graph: Graph, machine: Machine) -> Solution:
     """The cheapest of all plans, over the digit tables that a search starts from, idle digits left out.
 
     Raises PlanError past 2e6 plans.
@@ -50,7 +50,7 @@ def _without_idle(graph: Graph, machine: Machine, axes_of: AxesOf) -> Iterator[A
         yield dict(zip(axes_of, row, strict=True))
 
 
-def brute_tables(problem: Problem) -> Found:
+def brute_tables(problem: Problem) -> Solution:
     """The cheapest of all plans under the Problem's digit tables."""
     num_nodes = len(problem.graph.nodes)
     axes = range(len(problem.machine.axes))
@@ -75,4 +75,4 @@ def brute_tables(problem: Problem) -> Found:
         total += prices.reshape([shape[k] if k in (low, high) else 1 for k in range(num_nodes)])
     best = np.unravel_index(int(np.argmin(total)), shape)
     shardings = tuple(row[int(k)] for row, k in zip(options, best, strict=True))
-    return Found(problem, shardings, float(total[best]))
+    return Solution(problem, shardings, float(total[best]))

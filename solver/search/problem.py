@@ -173,3 +173,12 @@ def _content(graph: Graph, node: Node) -> object:
     what = to_text(node.join) if isinstance(node, Einsum) else type(node).__name__
     found = form(node)
     return (what, found.kind, getattr(node, "agg", ""), reads, len(factors(node)), dtypes, node.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What every node of a Problem chooses, and what that costs."""
+
+    problem: Problem
+    shardings: tuple[Sharding, ...]
+    seconds: float

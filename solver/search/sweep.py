@@ -10,8 +10,7 @@ then axis by axis. Small graphs are also solved over all axes at once, which is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, product
 from math import prod
 
@@ -19,30 +18,20 @@ import numpy as np
 
 from einsplit.graph import Graph, Label
 from einsplit.solver.machine import Machine
-from einsplit.solver.search.problem import Memo, Problem
+from einsplit.solver.search.problem import Memo, Problem, Solution
+from einsplit.solver.search.starts import AxesOf, digit_tables, starts
 from einsplit.solver.search.tropical import Table, TooWide, minimise
 from einsplit.solver.sharding import Choice, Sharding, extent_classes, make_tables
 
-MAX_PADDING = 1 / 8  # of a class
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once
 
 Progress = Callable[[float, int], None]  # best seconds so far, sweeps done
-AxesOf = dict[Label, tuple[int, ...]]  # digit tables, by class
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A plan in the making: what every node chooses, under which digit tables, and its price."""
-
-    problem: Problem
-    shardings: tuple[Sharding, ...]
-    seconds: float
-
-
-def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> Found:
+def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> Solution:
     """The cheapest plan that sweeps from several starts find. No bound is claimed."""
     memo = Memo(graph)
-    best: Found | None = None
+    best: Solution | None = None
     num_sweeps = 0
     for axes_of, order in starts(graph, machine):
         found = _start(graph, machine, memo, axes_of)
@@ -56,7 +45,7 @@ def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> F
     return best
 
 
-def joint(graph: Graph, machine: Machine) -> Found:
+def joint(graph: Graph, machine: Machine) -> Solution:
     """The cheapest plan over all axes at once, for every start's digit tables. Raises TooWide where they do not fit."""
     memo = Memo(graph)
     every = tuple(range(len(machine.axes)))
@@ -67,59 +56,15 @@ def joint(graph: Graph, machine: Machine) -> Found:
     return min(found, key=lambda f: f.seconds)
 
 
-def digit_tables(graph: Graph, machine: Machine) -> list[AxesOf]:
-    """For every class, the axes that may cut it: slow tiers served first, then fast ones first; padding, then without.
-
-    A class is padded for all its nodes, also for those that cut it by fewer axes: a table may ask for too much.
-    """
-    classes = extent_classes(graph)
-    mesh = machine.sizes
-    tables: list[AxesOf] = []
-    orders = [range(len(mesh)), range(len(mesh) - 1, -1, -1)]
-    links = [(axis.size, axis.bytes_per_second, axis.latency_seconds) for axis in machine.axes]
-    if links == links[::-1]:
-        del orders[1]  # the mirror image of the first: it would find the same plans again
-    for order, max_padding in product(orders, (MAX_PADDING, 0.0)):
-        axes_of: AxesOf = {}
-        for label in sorted(set(classes.values())):
-            chosen: list[int] = []
-            for axis in order:
-                if fits(graph.sizes[label], [mesh[a] for a in (*chosen, axis)], max_padding):
-                    chosen.append(axis)
-            axes_of[label] = tuple(sorted(chosen))
-        if axes_of not in tables:
-            tables.append(axes_of)
-    return tables
-
-
-def fits(size: int, radices: Sequence[int], max_padding: float = MAX_PADDING) -> bool:
-    """Whether a class may be cut so: every device has an element, and no more than that share of it is padding."""
-    pieces = prod(radices)
-    padded = -(-size // pieces) * pieces
-    return pieces <= size and padded - size <= max_padding * size
-
-
-def starts(graph: Graph, machine: Machine) -> Iterator[tuple[AxesOf, list[tuple[int, ...]]]]:
-    """Digit tables, and the order in which groups of axes are swept."""
-    singles: list[tuple[int, ...]] = [(axis,) for axis in range(len(machine.axes))]
-    coarse = [tier for tier in machine.tiers if len(tier) > 1]
-    orders: list[list[tuple[int, ...]]] = [singles]
-    if len(singles) > 1:
-        orders += [singles[::-1], [*coarse, *singles]]
-    for axes_of in digit_tables(graph, machine):
-        for order in orders:
-            yield axes_of, order
-
-
-def _start(graph: Graph, machine: Machine, memo: Memo, axes_of: Mapping[Label, Sequence[int]]) -> Found:
+def _start(graph: Graph, machine: Machine, memo: Memo, axes_of: Mapping[Label, Sequence[int]]) -> Solution:
     problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of), memo)
     whole: tuple[Sharding, ...] = tuple((None,) * len(machine.axes) for _ in graph.nodes)
-    return Found(problem, whole, problem.price(whole).seconds)
+    return Solution(problem, whole, problem.price(whole).seconds)
 
 
 def _descend(
-    graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, order: Sequence[tuple[int, ...]], found: Found
-) -> tuple[Found, int]:
+    graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, order: Sequence[tuple[int, ...]], found: Solution
+) -> tuple[Solution, int]:
     """Sweep the groups of `order` round and round until none improves the plan."""
     idle = num_sweeps = 0
     for group in cycle(order):
@@ -136,7 +81,7 @@ def _descend(
     return found, num_sweeps
 
 
-def _try_joint(found: Found, num_axes: int) -> Found:
+def _try_joint(found: Solution, num_axes: int) -> Solution:
     """The exact plan over all axes, where its tables are small enough to be worth a moment."""
     widest = max(_num_joint(found.problem, node, num_axes) for node in range(len(found.shardings)))
     if widest > 40 or len(found.shardings) > 60:
@@ -152,7 +97,7 @@ def _num_joint(problem: Problem, node: int, num_axes: int) -> int:
     return prod(len(problem.choices(node, axis)) for axis in range(num_axes))
 
 
-def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, found: Found) -> Found:
+def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, found: Solution) -> Solution:
     """Without the digits that no node uses: less padding, and blocks in original order. Kept where it is no dearer."""
     classes = extent_classes(graph)
     used = {
@@ -164,10 +109,10 @@ def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesO
     kept = {label: tuple(axis for axis in axes if (label, axis) in used) for label, axes in axes_of.items()}
     problem = Problem(graph, machine, make_tables(graph, machine.sizes, kept), memo)
     seconds = problem.price(found.shardings).seconds
-    return Found(problem, found.shardings, seconds) if seconds <= found.seconds else found
+    return Solution(problem, found.shardings, seconds) if seconds <= found.seconds else found
 
 
-def _solve(found: Found, group: tuple[int, ...], alike: bool) -> Found:
+def _solve(found: Solution, group: tuple[int, ...], alike: bool) -> Solution:
     """The best choices of the axes in `group` at all nodes, the other axes as they stand."""
     problem = found.problem
     options = [_options(problem, node, group, found.shardings[node], alike) for node in range(len(found.shardings))]
@@ -182,7 +127,7 @@ def _solve(found: Found, group: tuple[int, ...], alike: bool) -> Found:
     limit = JOINT_ENTRIES if len(group) > 1 and not alike else 2**25
     optimum = minimise([len(row) for row in options], tables, limit)
     shardings = tuple(row[choice] for row, choice in zip(options, optimum.choices, strict=True))
-    return Found(problem, shardings, problem.price(shardings).seconds)
+    return Solution(problem, shardings, problem.price(shardings).seconds)
 
 
 def _options(problem: Problem, node: int, group: tuple[int, ...], now: Sharding, alike: bool) -> list[Sharding]:

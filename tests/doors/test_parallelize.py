@@ -18,8 +18,8 @@ from einsplit.api import plan as make
 from einsplit.api import trace
 from einsplit.errors import CaptureError, EinsplitError, MachineError, PlanError, RunError
 from einsplit.parallelized import MAX_SESSIONS, Parallelized, parallelize, wrapper
+from einsplit.parallelized.versions import version_of
 from einsplit.runtime.local import LocalSession
-from einsplit.runtime.versions import version_of
 from einsplit.solver.machine import cpu
 
 

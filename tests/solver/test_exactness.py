@@ -15,6 +15,7 @@ from einsplit.solver.prepare import prepare
 from einsplit.solver.search import sweep as search
 from einsplit.solver.search.brute import MAX_PLANS, brute, brute_tables
 from einsplit.solver.search.problem import Memo, Problem
+from einsplit.solver.search.starts import digit_tables
 from einsplit.solver.sharding import make_tables
 from tests.support.cuttings import random_machine
 from tests.support.graphs import random_case
@@ -33,7 +34,7 @@ def tiny(random: Random, mesh: tuple[int, ...], most: int) -> tuple[Graph, Machi
     while True:
         case = random_case(random, exact=True, num_nodes=3, sizes=SIZES, max_elements=100_000)
         graph, machine = prepare(case.graph), random_machine(random, mesh)
-        tables = search.digit_tables(graph, machine)
+        tables = digit_tables(graph, machine)
         problems = [Problem(graph, machine, make_tables(graph, mesh, table)) for table in tables]
         whole = [(None,) * len(mesh)] * len(graph.nodes)
         if 200 < max(map(num_plans, problems)) <= most and problems[0].price(whole).seconds > 0:
@@ -44,7 +45,7 @@ def test_contraction_over_one_axis_is_the_optimum_of_300_graphs():
     random = Random(1)
     for _ in range(300):
         graph, machine = tiny(random, random.choice([(2,), (3,), (4,)]), 100_000)
-        for table in search.digit_tables(graph, machine):
+        for table in digit_tables(graph, machine):
             start = search._start(graph, machine, Memo(graph), table)
             found, best = search._solve(start, (0,), alike=False), brute_tables(start.problem)
             assert found.seconds == pytest.approx(best.seconds, rel=ROUNDING, abs=0.0)
@@ -85,7 +86,7 @@ def test_the_price_of_the_best_is_below_that_of_no_cutting_for_most_of_these_gra
     gains = 0
     for _ in range(100):
         graph, machine = tiny(random, (2, 2), 200_000)
-        whole = search._start(graph, machine, Memo(graph), search.digit_tables(graph, machine)[0])
+        whole = search._start(graph, machine, Memo(graph), digit_tables(graph, machine)[0])
         gains += search.sweep(graph, machine).seconds < 0.99 * whole.seconds
     assert gains > 50
 

@@ -16,8 +16,9 @@ from einsplit.solver.machine import Machine, MeshAxis
 from einsplit.solver.prepare import prepare
 from einsplit.solver.program import Program
 from einsplit.solver.search import sweep as search
-from einsplit.solver.search.problem import Memo, Problem
-from einsplit.solver.search.sweep import Found, digit_tables, sweep
+from einsplit.solver.search.problem import Memo, Problem, Solution
+from einsplit.solver.search.starts import digit_tables
+from einsplit.solver.search.sweep import sweep
 from einsplit.solver.sharding import PARTIAL, Sharding, Sum, cuttable_labels, extent_classes, make_tables, output_layout
 from tests.support.cuttings import Cutting, run_local
 from tests.support.meaning import meaning
@@ -40,7 +41,7 @@ def machine(*sizes: int, bytes_per_second: float = 1e9, latency_seconds: float =
     )
 
 
-def program_of(found: Found | Cutting) -> Program:
+def program_of(found: Solution | Cutting) -> Program:
     return Cutting(found.problem, found.shardings).program
 
 

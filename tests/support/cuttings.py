@@ -13,7 +13,7 @@ from einsplit.runtime.local import LocalSession
 from einsplit.solver.machine import Machine, MeshAxis
 from einsplit.solver.program import Program
 from einsplit.solver.program.lower import lower
-from einsplit.solver.search.problem import Memo, Problem
+from einsplit.solver.search.problem import Memo, Problem, Solution
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 
 MESHES = ((2,), (2, 2), (3, 2), (2, 2, 2))
@@ -45,7 +45,7 @@ class Cutting:
     @property
     def program(self) -> Program:
         problem = self.problem
-        return lower(problem.graph, problem.machine, problem.tables, self.shardings, problem.graph.hash)
+        return lower(Solution(problem, self.shardings, problem.price(self.shardings).seconds))
 
     def __repr__(self) -> str:
         nodes = zip(self.problem.graph.nodes, self.shardings, strict=True)
