@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import isfinite, prod
 
 from einsplit.errors import PlanError, did_you_mean
 from einsplit.graph import Graph, node_text
@@ -12,11 +12,14 @@ from einsplit.solver.plan import NodePlan, Plan, Status, realise
 from einsplit.solver.plan.rows import row_price, runner_up
 from einsplit.solver.prepare import prepare
 from einsplit.solver.published.experts import all_whole, data_parallel
-from einsplit.solver.search.brute import brute
+from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.search.starts import digit_tables
 from einsplit.solver.search.sweep import Progress, joint, sweep
 from einsplit.solver.search.tropical import TooWide
-from einsplit.solver.sharding import Sharding, extent_classes
+from einsplit.solver.sharding import Sharding, extent_classes, make_tables
+
+MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
 
 Method = Callable[[Graph, Machine, Progress | None], Solution]
 
@@ -27,10 +30,39 @@ def _sweep(graph: Graph, machine: Machine, progress: Progress | None) -> Solutio
     return min(found, key=lambda f: f.seconds)
 
 
+def _joint(graph: Graph, machine: Machine, progress: Progress | None) -> Solution:
+    """The joint contraction, where the table of every edge can be filled in a moment."""
+    numbers = _num_choices(graph, machine)
+    widest = max(
+        (numbers[o.node] * numbers[at] for at, node in enumerate(graph.nodes) for o in node.operands), default=0
+    )
+    if widest > MAX_EDGE_ENTRIES:
+        raise TooWide(f"an edge has {widest:,} pairs of choices over all mesh axes; the limit is {MAX_EDGE_ENTRIES:,}")
+    return joint(graph, machine)
+
+
+def _brute(graph: Graph, machine: Machine, progress: Progress | None) -> Solution:
+    """Brute force, where even the choices of one node can be enumerated."""
+    if max(_num_choices(graph, machine), default=0) > MAX_PLANS:
+        raise PlanError(f"brute force over more than {MAX_PLANS:,} plans; use method='sweep'")
+    return brute(graph, machine)
+
+
+def _num_choices(graph: Graph, machine: Machine) -> list[int]:
+    """By node, how many choices it has over all mesh axes, under the digit tables that leave it most."""
+    found = [0] * len(graph.nodes)
+    for axes_of in digit_tables(graph, machine):
+        problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of))
+        for at in range(len(found)):
+            number = prod(len(problem.choices(at, axis)) for axis in range(len(machine.axes)))
+            found[at] = max(found[at], number)
+    return found
+
+
 METHODS: dict[str, tuple[Method, Status]] = {
     "sweep": (_sweep, "searched"),
-    "joint": (lambda graph, machine, progress: joint(graph, machine), "exact"),
-    "brute": (lambda graph, machine, progress: brute(graph, machine), "exact"),
+    "joint": (_joint, "exact"),
+    "brute": (_brute, "exact"),
     "data-parallel": (lambda graph, machine, progress: data_parallel(graph, machine), "given"),
     "whole": (lambda graph, machine, progress: all_whole(graph, machine), "given"),
 }

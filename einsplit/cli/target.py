@@ -33,7 +33,6 @@ MODULE = "einsplit_target"  # what FILE.py is called while it runs
 class Target:
     """What is to be planned: a Graph, or a function with example arguments."""
 
-    text: str
     made: Graph | Callable[..., object]
     args: tuple[object, ...] = ()
     kwargs: Mapping[str, object] | None = None
@@ -104,7 +103,7 @@ def load_target(text: str) -> Target:
 def _called(text: str, path: str, name: str, made: object) -> Target:
     """What NAME is, or returns."""
     if isinstance(made, Graph):
-        return Target(text, made)
+        return Target(made)
     if not callable(made) or isinstance(made, type):
         raise TargetError(f"{text}: {name} is {_kind(made)}, not a function.\n  {ADVICE}")
     try:
@@ -124,7 +123,7 @@ def _called(text: str, path: str, name: str, made: object) -> Target:
 
 def _target(text: str, result: object) -> Target:
     if isinstance(result, Graph):
-        return Target(text, result)
+        return Target(result)
     if not isinstance(result, tuple) or len(result) != 2:
         what = f"a tuple of {len(result)}" if isinstance(result, tuple) else _kind(result)
         raise TargetError(f"{text} returns {what}.\n  {ADVICE}")
@@ -132,9 +131,9 @@ def _target(text: str, result: object) -> Target:
     if not callable(function) or isinstance(function, type):
         raise TargetError(f"{text} returns a tuple whose first is {_kind(function)}.\n  {ADVICE}")
     if isinstance(args, Mapping):
-        return Target(text, function, (), {str(key): value for key, value in args.items()})
+        return Target(function, (), {str(key): value for key, value in args.items()})
     if isinstance(args, (tuple, list)):
-        return Target(text, function, tuple(args))
+        return Target(function, tuple(args))
     raise TargetError(f"{text}: args is {_kind(args)}; write a tuple, as in (model, (x,))")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
-from einsplit.errors import DtypeError, EinsplitError, NotationError, did_you_mean, report
+from einsplit.errors import DtypeError, EinsplitError, NotationError, ShapeError, did_you_mean, report
 from einsplit.graph import Dims, dims_shape
 from einsplit.monoid import MONOIDS, monoid
 from einsplit.notation import Bound, Spec, bind
@@ -20,6 +21,8 @@ from einsplit.scalar import (
     to_text,
     trace_join,
 )
+
+MAX_ELEMENTS = 2**47  # of a result: more than any machine's memory
 
 Join = str | Expr | Callable[..., object] | None
 
@@ -64,6 +67,9 @@ def bind_einsum(
     """Raises NotationError, ShapeError or DtypeError for whatever does not fit."""
     _check_aggregation(agg)
     bound = bind(spec, shapes, sizes)
+    elements = prod(bound.sizes[label] for label in flat(bound.outputs[0]))
+    if elements > MAX_ELEMENTS:
+        raise ShapeError(f"the result would have {elements:,} elements: {spec.text}\n  Check the sizes given by name.")
     expr = _expr(join, bound)
     out = bound.outputs[0]
     met = dict.fromkeys(label for dims in bound.operands for label in flat(dims))

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import NoReturn
 
-from einsplit.errors import NotationError
+from einsplit.errors import EinsplitError, NotationError
 from einsplit.scalar import expr as build
 from einsplit.scalar.expr import Expr, lift, operand
 from einsplit.scalar.operators import Arithmetic, Number
@@ -66,8 +66,7 @@ def trace_join(function: Callable[..., object], num_operands: int) -> Expr:
     """The expression that `function` computes of its operands, found by calling it once with symbols.
 
     Nothing of the function itself is kept. Raises NotationError where it takes another number of arguments,
-    asks a symbol for its truth value or number, or returns anything but a scalar; its own errors pass
-    through.
+    asks a symbol for its truth value or number, fails on symbols, or returns anything but a scalar.
     """
     symbols = [Symbol(operand(position)) for position in range(num_operands)]
     try:
@@ -79,7 +78,15 @@ def trace_join(function: Callable[..., object], num_operands: int) -> Expr:
         ) from error
     except ValueError:  # a builtin without a signature: the call itself will tell
         pass
-    result = function(*symbols)
+    try:
+        result = function(*symbols)
+    except EinsplitError:
+        raise
+    except Exception as error:
+        raise NotationError(
+            f"the join fails on symbolic operands: {type(error).__name__}: {error}.\n"
+            "  It is called once with symbols: use their operators, and functions of einsplit.scalar.trace such as exp."
+        ) from error
     try:
         return _expr(result)
     except NotationError as error:

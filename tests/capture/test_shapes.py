@@ -40,6 +40,7 @@ VIEWS: dict[str, Case] = {
     "select leaves NaN elsewhere alone": (lambda x: x[1], torch.tensor([[float("nan")], [1.0]])),
     "select of what is repeated": (lambda x: x.expand(3, 4)[:, 2] + x.expand(3, 4)[1, 2:4].sum(), real(3, 1)),
     "chunk in equal parts": (lambda x: torch.chunk(x, 3, 1)[1] * 2, real(4, 6)),
+    "chunk of nothing": (lambda x: list(torch.chunk(x, 2, 0)), real(0, 3)),
     "split in equal parts": (lambda x: [part * 2 for part in x.split(2, -1)], real(4, 6)),
     "tensor_split": (lambda x: list(torch.tensor_split(x, 4, 1)), real(4, 6)),
     "unbind": (lambda x: torch.unbind(x, 1)[2] + torch.unbind(x)[0].sum(), real(4, 6)),

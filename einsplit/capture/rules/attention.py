@@ -36,27 +36,32 @@ def attention(
     if enable_gqa:
         heads = shape_of(query)[-3]
         key, value = (_repeat_heads(reader, part, heads) for part in (key, value))
-    factor = 1 / math.sqrt(shape_of(query)[-1]) if scale is None else scale
+    factor = 1 / math.sqrt(max(shape_of(query)[-1], 1)) if scale is None else scale
     scaled = pointwise(reader, lambda a: a * const(factor), query, dtype=dtype_of(query))
     scores: Value | Formula = contract(reader, "...id,...jd->...ij", scaled, key, part="scores")
-    mask = attn_mask
     if is_causal:
-        rows, columns = scores.shape[-2:]
-        mask = Formula((rows, columns), call("ge", index("0"), index("1")), "bool")
-    if mask is not None and dtype_of(mask) == "bool":
-        blocked = cast(const(-math.inf), scores.dtype)
-        scores = elementwise(reader, call("where", operand(0), operand(1), blocked), mask, scores, part="masked")
-    elif mask is not None:
-        scores = elementwise(reader, operand(1) + operand(0), mask, scores, part="masked")
+        earlier = Formula(tuple(scores.shape[-2:]), call("ge", index("0"), index("1")), "bool")
+        scores = _masked(reader, scores, earlier)
+    if attn_mask is not None:
+        scores = _masked(reader, scores, attn_mask)
     # A row whose every key is masked attends to nothing; most masks are known, and have no such row.
-    weights = softmax_over(reader, scores, -1, dtype_of(value), safe=_may_block_rows(attn_mask))
+    safe = attn_mask is not None and (is_causal or _may_block_rows(attn_mask))
+    weights = softmax_over(reader, scores, -1, dtype_of(value), safe=safe)
     return contract(reader, "...ij,...jd->...id", weights, value, part="values")
 
 
-def _may_block_rows(mask: Known | None) -> bool:
+def _masked(reader: Reader, scores: Value | Formula, mask: Known) -> Value | Formula:
+    """-inf where a mask of booleans is false; a mask of numbers is added."""
+    if dtype_of(mask) != "bool":
+        return elementwise(reader, operand(1) + operand(0), mask, scores, part="masked")
+    blocked = cast(const(-math.inf), scores.dtype)
+    return elementwise(reader, call("where", operand(0), operand(1), blocked), mask, scores, part="masked")
+
+
+def _may_block_rows(mask: Known) -> bool:
     """Whether the mask may leave a row without keys; torch's own causal mask leaves each the first."""
     if not isinstance(mask, torch.Tensor):
-        return mask is not None
+        return True
     is_open = mask if mask.dtype == torch.bool else mask > -math.inf
     return not bool(is_open.any(-1).all())
 

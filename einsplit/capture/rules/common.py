@@ -185,6 +185,10 @@ def contract(reader: Reader, text: str, *operands: Known, part: str = "") -> Val
     sizes: dict[str, int] = {}
     for value, row, count in zip(values, letters, leading, strict=True):
         for letter, size in zip(row, value.shape[count:], strict=True):
+            if 1 not in (size, sizes.get(letter, size)) and size != sizes.get(letter, size):
+                shapes = ", ".join(str(list(v.shape)) for v in values)
+                message = f"a product of {shapes} as {text} sums over sizes {sizes[letter]} and {size}"
+                raise reader.error(message, "Give both operands the same number of features.")
             sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
     variables = {letter: (reader.builder.variable(size),) for letter, size in sizes.items()}
     readings: list[tuple[Value, VariableDims]] = []
