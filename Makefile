@@ -21,7 +21,7 @@ demo: $(INSTALLED)  ## Cut a Llama over two Ray workers and compare with PyTorch
 	$(PY) $(DEMO)
 
 test: $(INSTALLED)  ## Run the tests (those marked slow: make test MARK=slow)
-	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup --durations=10 $(if $(MARK),-m $(MARK))
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --durations=10 $(if $(MARK),-m $(MARK))
 
 check: $(INSTALLED)  ## Format, lint and types
 	$(PY) -m ruff format --check .

@@ -27,13 +27,14 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
             rewritten: ExportedProgram = program.run_decompositions({})
         return rewritten
     except Exception as error:
-        written = next((node for node in _nodes(program.graph_module) if _is_in_place(node)), None)
+        written = next(filter(_wants_rewriting, _nodes(program.graph_module)), None)
         place = line_of_node(written) if written is not None else ""
         if "is mutated in the forward" in str(error):
             message = f"the function writes into a tensor that it finds outside, {_NO_STATE}"
             raise CaptureError(mistake(message, place, "Compute a new tensor and return it.")) from error
-        message = f"torch cannot rewrite the in-place operators: {type(error).__name__}: {error}"
-        raise CaptureError(mistake(message, place, "Use the forms that return a new tensor.")) from error
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        message = f"torch cannot rewrite this as operators that return new tensors: {type(error).__name__}: {first}"
+        raise CaptureError(mistake(message, place, "Write into no tensor, and use no torch.func inside.")) from error
 
 
 def _nodes(module: GraphModule) -> Iterator[Node]:
@@ -52,7 +53,9 @@ def _is_in_place(node: Node) -> bool:
 def _wants_rewriting(node: Node) -> bool:
     casts = str(node.target) == "wrap_with_autocast" and node.args[2] is True
     keeps = str(node.target).startswith(("aten.batch_norm", "aten.instance_norm")) and node.args[3] is not None
-    return _is_in_place(node) or casts or (keeps and node.args[5] is True)  # running statistics: in place, undeclared
+    keeps = keeps and node.args[5] is True  # running statistics: written in place, and not declared so
+    maps = "functorch" in (getattr(node.target, "__module__", None) or "")  # torch.func.vmap inside the function
+    return _is_in_place(node) or casts or keeps or maps
 
 
 def refuse_writes(

@@ -85,7 +85,6 @@ def test_threads_give_pytorchs_logits_and_move_the_predicted_bytes(small, load, 
         assert device.bytes_sent == sum(compared.predicted) == planned.plan.bytes
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("devices", [2, 3, 4])
 def test_ray_workers_give_pytorchs_logits_and_those_of_threads_bit_for_bit(small, devices):
     ids = token_ids(*LOADS[1])
@@ -163,7 +162,6 @@ def test_bad_input_gets_exit_code_2_and_a_word(arguments, message):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 def test_the_whole_demo_agrees_within_five_minutes():
     done = subprocess.run(
         [sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False

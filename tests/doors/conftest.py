@@ -12,9 +12,9 @@ from einsplit.api import plan as make
 from einsplit.cli import main
 from einsplit.parallelized import wrapper
 from einsplit.runtime.local import LocalSession
+from tests.doors.cli.lines import TARGETS
 from tests.doors.graphs import machine, mlp_graph
-from tests.doors.lines import TARGETS
-from tests.doors.nets import Net, device_threads
+from tests.doors.parallelize.nets import Net, device_threads
 
 
 @pytest.fixture

@@ -69,7 +69,6 @@ def test_both_packages_import_under_their_one_name(cwd: Path) -> None:
     assert python("-c", program, cwd=cwd).split() == ["einsplit.solver", "einsplit.runtime"]
 
 
-@pytest.mark.xdist_group("ray")
 def test_a_ray_actor_imports_einsplit_beside_a_users_own_solver(cwd: Path, tmp_path: Path) -> None:
     for name in ("solver", "runtime"):
         (tmp_path / f"{name}.py").write_text("OWNER = 'the-user'\n")

@@ -82,7 +82,6 @@ def test_random_programs_give_the_same_bits_in_every_run():
         assert all(first[name].tobytes() == again[name].tobytes() for name in first)
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("devices", [2, 4])
 def test_threads_and_ray_give_the_same_bits(llama, devices):
     from einsplit.runtime.cluster import RaySession

@@ -12,11 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.runtime.processes import running
-
-pytestmark = pytest.mark.xdist_group("ray")
 
 ROOT = Path(__file__).parents[2]
 

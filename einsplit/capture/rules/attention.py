@@ -8,8 +8,8 @@ import torch
 
 from einsplit.builder.views import Value, expand, insert
 from einsplit.capture.formulas import Formula
+from einsplit.capture.joins import contract, dtype_of, elementwise, pointwise, shape_of
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import contract, dtype_of, elementwise, pointwise, shape_of
 from einsplit.capture.rules.reduce import softmax_over
 from einsplit.scalar import call, cast, const, index, operand
 

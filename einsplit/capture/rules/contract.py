@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from einsplit.builder import variable_index
 from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
+from einsplit.capture.joins import contract, dtype_of, pointwise, scaled, shape_of
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import contract, dtype_of, pointwise, scaled, shape_of
 from einsplit.dtypes import kind
 from einsplit.scalar import call, cast, const, operand
 
@@ -79,7 +79,10 @@ def einsum(reader: Reader, text: str, operands: Sequence[Known], *_: object, **_
 
 @rule("aten.embedding.default")
 def embedding(reader: Reader, table: Known, ids: Known, *_: object) -> Value:
-    """`sum over v of where(ids == v, table[v], 0)`: cutting `v` is vocabulary parallelism."""
+    """`sum over v of where(ids == v, table[v], 0)`: cutting `v` is vocabulary parallelism.
+
+    An id that is no row gives zeros, where torch raises: no device alone can tell it from a row that another holds.
+    """
     rows, chosen = reader.value(table), reader.value(ids)
     where = reader.builder.variables(chosen.shape)
     v, d = reader.builder.variables(rows.shape)

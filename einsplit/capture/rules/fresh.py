@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from einsplit.builder.views import Value, expand
 from einsplit.capture.formulas import Formula
+from einsplit.capture.joins import Argument, Scalar, dtype_of, in_dtype, is_tensor
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import Argument, Scalar, dtype_of, in_dtype, is_tensor
 from einsplit.dtypes import kind
 from einsplit.scalar import cast, const
 

@@ -9,8 +9,7 @@ import torch
 from einsplit.builder import variable_index
 from einsplit.builder.views import Value, insert
 from einsplit.capture.formulas import Formula
-from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import (
+from einsplit.capture.joins import (
     dtype_of,
     elementwise,
     in_dtype,
@@ -21,6 +20,7 @@ from einsplit.capture.rules.common import (
     wide,
     widened,
 )
+from einsplit.capture.reader import Known, Reader, rule
 from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
 

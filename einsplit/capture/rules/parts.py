@@ -12,8 +12,8 @@ from dataclasses import replace
 from einsplit.builder import variable_index
 from einsplit.builder.views import Factor, Value, insert, reshape
 from einsplit.capture.formulas import Formula
+from einsplit.capture.joins import Scalar, in_dtype, pick, shape_of
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import Scalar, in_dtype, pick, shape_of
 from einsplit.scalar import Expr, call, cast, const, operand
 
 MAX_PARTS = 8  # a concatenation of more equal parts reads them all for each element: a kernel copies instead

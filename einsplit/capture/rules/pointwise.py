@@ -8,8 +8,7 @@ from functools import partial
 
 from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
-from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import (
+from einsplit.capture.joins import (
     Argument,
     Scalar,
     dtype_of,
@@ -22,6 +21,7 @@ from einsplit.capture.rules.common import (
     scaled,
     shape_of,
 )
+from einsplit.capture.reader import Known, Reader, rule
 from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from einsplit.builder import variable_index
 from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
-from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import (
+from einsplit.capture.joins import (
     dtype_of,
     elementwise,
     in_dtype,
@@ -18,6 +17,7 @@ from einsplit.capture.rules.common import (
     wide,
     widened,
 )
+from einsplit.capture.reader import Known, Reader, rule
 from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
 

@@ -9,8 +9,8 @@ import torch
 
 from einsplit.builder.views import Factor, Value, drop, expand, insert, permute
 from einsplit.capture.formulas import Formula
+from einsplit.capture.joins import shape_of
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.common import shape_of
 from einsplit.scalar import const, index, substitute
 
 

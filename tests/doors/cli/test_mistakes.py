@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from einsplit.solver.machine import cpu, load_machine
+from tests.doors.cli.lines import TARGETS
 from tests.doors.graphs import machine
-from tests.doors.lines import TARGETS
 
 # --------------------------------------------------------------------------------------------------------- mistakes
 

@@ -1,4 +1,4 @@
-"""What test_parallelize_ray.py looks at: a user's program on Ray, told as one line of JSON."""
+"""What test_ray.py looks at: a user's program on Ray, told as one line of JSON."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from einsplit.errors import RunError, WorkerError
 from einsplit.runtime.local import LocalSession
 from einsplit.solver.plan import Plan
-from tests.doors.lines import ROOT
+from tests.doors.cli.lines import ROOT
 
 # ------------------------------------------------------------------------------------------------------------ verbs
 

@@ -9,7 +9,7 @@ from einsplit.api import plan as make
 from einsplit.solver.plan import FORMAT
 from tests.doors.graphs import machine, mlp_graph
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GRAPH = mlp_graph()
 PLAN = make(GRAPH, machine(2, 2))
 

@@ -13,22 +13,20 @@ import pytest
 
 from tests.runtime.processes import running
 
-pytestmark = pytest.mark.xdist_group("ray")
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    """What tests/doors/driver.py saw, in a process of its own that was started elsewhere."""
+    """What tests/doors/parallelize/driver.py saw, in a process of its own that was started elsewhere."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.doors.driver"],
+        [sys.executable, "-m", "tests.doors.parallelize.driver"],
         cwd=tmp_path_factory.mktemp("elsewhere"),
         env={**variables, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=240,
         check=False,
     )
     assert finished.returncode == 0 and "Traceback" not in finished.stderr, finished.stderr

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from einsplit.solver.plan import Plan
-from tests.doors.lines import start
+from tests.doors.cli.lines import start
 from tests.runtime.processes import descendants, running
 
 # ---------------------------------------------------------------------------------------------- terminals and signals
@@ -50,8 +50,7 @@ class Terminal:
         """Read until `text` has been shown."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen[-1000:]
-            self.read()
+            assert self.read() and time.monotonic() < deadline, self.seen[-1000:]
 
     def read(self, seconds=60):
         assert select.select([self.end], [], [], seconds)[0], f"nothing more is shown after {self.seen[-1000:]!r}"
@@ -101,7 +100,6 @@ def test_the_best_price_so_far_is_shown_on_a_terminal_only(targets):
     assert quiet.communicate(timeout=60)[1] == b"" and quiet.returncode == 0
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize(
     "moment, send",
     [(b"starting 2 ray devices", os.kill), (b" of 100000 on 2 ray devices", os.killpg)],

@@ -13,7 +13,7 @@ from einsplit import parallelized
 from einsplit.parallelized import MAX_SESSIONS, parallelize
 from einsplit.parallelized.versions import version_of
 from einsplit.runtime.local import LocalSession
-from tests.doors.nets import device_threads, same
+from tests.doors.parallelize.nets import device_threads, same
 
 pytestmark = pytest.mark.usefixtures("no_device_threads")
 

@@ -10,7 +10,7 @@ from einsplit.api import trace
 from einsplit.errors import EinsplitError, MachineError, PlanError, RunError
 from einsplit.parallelized import parallelize
 from einsplit.solver.machine import cpu
-from tests.doors.nets import Net, device_threads, same
+from tests.doors.parallelize.nets import Net, device_threads, same
 
 pytestmark = pytest.mark.usefixtures("no_device_threads")
 

@@ -18,7 +18,7 @@ from einsplit.solver.plan import Plan, realise
 from einsplit.solver.plan import format as plan_file
 from einsplit.solver.sharding import Sum
 from tests.doors.graphs import mlp_graph
-from tests.doors.plans import DATA, GRAPH, JUNK, PLAN, REFUSED, ROOT, changed
+from tests.doors.plan.damages import DATA, GRAPH, JUNK, PLAN, REFUSED, ROOT, changed
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch import nn
 from einsplit.errors import CaptureError, MachineError
 from einsplit.parallelized import Parallelized, parallelize
 from einsplit.solver.machine import cpu
-from tests.doors.nets import same
+from tests.doors.parallelize.nets import same
 
 pytestmark = pytest.mark.usefixtures("no_device_threads")
 

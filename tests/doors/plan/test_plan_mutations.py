@@ -18,7 +18,7 @@ from einsplit.evaluate import evaluate
 from einsplit.runtime.local import LocalSession
 from einsplit.solver.plan import decode_plan, realise
 from einsplit.solver.plan import format as plan_file
-from tests.doors.plans import DATA, GRAPH, JUNK, PLAN, REFUSED, ROOT, changed, fields
+from tests.doors.plan.damages import DATA, GRAPH, JUNK, PLAN, REFUSED, ROOT, changed, fields
 
 # ------------------------------------------------------------------------------------------------------ mutations
 
