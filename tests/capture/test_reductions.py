@@ -108,6 +108,7 @@ KERNELS: dict[str, Case] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
 @pytest.mark.parametrize("name", EINSUMS)
 def test_a_reduction_is_made_of_einsums_and_equals_torch(name: str) -> None:
     function, *args = EINSUMS[name]

@@ -53,8 +53,9 @@ LOGICAL |= {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "ne", "__xo
 
 def _register() -> None:
     for name, make in ARITHMETIC.items():
-        for overload in ("Tensor", "Scalar", "default"):
+        for overload in ("Tensor", "Scalar") if name in ("mul", "remainder") else ("default",):
             rule(f"aten.{name}.{overload}")(_arithmetic(name, make))
+    rule("aten.floor_divide.Scalar")(_arithmetic("floor_divide", ARITHMETIC["floor_divide"]))
     rule("aten.max.other")(_arithmetic("maximum", ARITHMETIC["maximum"]))
     rule("aten.min.other")(_arithmetic("minimum", ARITHMETIC["minimum"]))
     for name in COMPARISON:
@@ -65,7 +66,7 @@ def _register() -> None:
     for name, one in SAME.items():
         rule(f"aten.{name}.default")(_unary(one))
     for name, op in LOGICAL.items():
-        for overload in ("default", "Tensor", "Scalar"):
+        for overload in ("default",) if name.startswith("logical") else ("Tensor", "Scalar"):
             rule(f"aten.{name}.{overload}")(_logical(name, op))
 
 
