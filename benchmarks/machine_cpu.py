@@ -1,4 +1,4 @@
-"""What one core of this machine does, in the terms of a Machine: the preset `cpu` is rounded from these tables."""
+"""What one core of this machine does, in the terms of a Machine, beside the starting values of the preset `cpu`."""
 
 from __future__ import annotations
 

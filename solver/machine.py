@@ -120,7 +120,10 @@ def check_devices(devices: object) -> int:
 
 
 def cpu(devices: int) -> Machine:
-    """Processes on one host, one core each. Rates are rounded from `benchmarks/results/machine_cpu.md`."""
+    """Processes on one host, one core each: round starting values, not those of your host.
+
+    `python -m benchmarks machine_cpu` sets yours beside them; describe your host in a machine file.
+    """
     sizes = prime_factors(check_devices(devices))
     axes = tuple(
         MeshAxis("cpu" if len(sizes) == 1 else f"cpu{k}", size, bytes_per_second=1.3e9, latency_seconds=1e-4)
