@@ -34,6 +34,7 @@ __all__ = [
     "trace",
 ]
 
+# Modules of our own by fixed names, nothing read from outside: loaded at first use, for they bring the solver or torch.
 _DOORS = {
     "Machine": "einsplit.solver.machine",
     "Parallelized": "einsplit.parallelized",
