@@ -59,11 +59,9 @@ def as_machine(machine: Machine | str | Path | int, devices: int | None = None) 
         if devices is not None and devices != machine.num_devices:
             raise MachineError(f"devices={devices!r}: machine {machine.name!r} has {machine.num_devices}")
         return machine
-    if isinstance(machine, str):
-        return load_machine(machine, devices)
-    if isinstance(machine, Path):
+    if isinstance(machine, (str, Path)):
         return load_machine(str(machine), devices)
-    if not isinstance(machine, (int, float)):
+    if not isinstance(machine, (int, float)):  # a float is a count too, a wrong one, and is told so
         raise MachineError(f"a machine is a Machine, a name (cpu-4), a file or a device count, not {_kind(machine)}")
     return load_machine("cpu", machine)
 
@@ -73,8 +71,7 @@ def compile_plan(plan: Plan | str | Path, graph: Graph) -> Program:
 
     >>> program = compile_plan("plan.json", einsplit.trace(model, x))
     """
-    found = as_plan(plan)
-    return lower(realise(found, graph))
+    return lower(realise(as_plan(plan), graph))
 
 
 def as_plan(plan: Plan | str | Path) -> Plan:

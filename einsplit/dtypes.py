@@ -4,59 +4,50 @@ from typing import Literal
 
 import numpy as np
 
-from einsplit.errors import DtypeError, did_you_mean
+from einsplit.errors import DtypeError, advice
 
 DType = str
 Kind = Literal["bool", "int", "float", "complex"]
 
-_KINDS: dict[DType, Kind] = {
-    "bool": "bool",
-    "uint8": "int",
-    "int8": "int",
-    "int16": "int",
-    "int32": "int",
-    "int64": "int",
-    "float16": "float",
-    "bfloat16": "float",
-    "float32": "float",
-    "float64": "float",
-    "complex64": "complex",
-    "complex128": "complex",
+_ROWS: dict[DType, tuple[Kind, int]] = {  # bytes of one element
+    "bool": ("bool", 1),
+    "uint8": ("int", 1),
+    "int8": ("int", 1),
+    "int16": ("int", 2),
+    "int32": ("int", 4),
+    "int64": ("int", 8),
+    "float16": ("float", 2),
+    "bfloat16": ("float", 2),
+    "float32": ("float", 4),
+    "float64": ("float", 8),
+    "complex64": ("complex", 8),
+    "complex128": ("complex", 16),
 }
+_RANKS: tuple[Kind, ...] = ("bool", "int", "float", "complex")
 
-ITEMSIZE: dict[DType, int] = {  # bytes of one element
-    "bool": 1,
-    "uint8": 1,
-    "int8": 1,
-    "int16": 2,
-    "int32": 4,
-    "int64": 8,
-    "float16": 2,
-    "bfloat16": 2,
-    "float32": 4,
-    "float64": 8,
-    "complex64": 8,
-    "complex128": 16,
-}
-
-DTYPES: tuple[DType, ...] = tuple(_KINDS)
+DTYPES: tuple[DType, ...] = tuple(_ROWS)
+ITEMSIZE: dict[DType, int] = {name: itemsize for name, (_, itemsize) in _ROWS.items()}  # bytes of one element
 
 
 def check_dtype(name: str) -> DType:
     """`name` itself. Raises DtypeError where it names no dtype."""
-    if name not in _KINDS:
-        advice = did_you_mean(str(name), _KINDS) or "Known are " + " ".join(DTYPES) + "."
-        raise DtypeError(f"unknown dtype {name!r}.\n  {advice}")
+    if name not in _ROWS:
+        raise DtypeError(f"unknown dtype {name!r}.", advice(name, DTYPES))
     return name
 
 
 def kind(dtype: DType) -> Kind:
-    """Whether elements are truth values, integers, real or complex numbers."""
-    return _KINDS[check_dtype(dtype)]
+    """Whether elements are truth values, integers, real or complex numbers. Raises DtypeError for an unknown dtype."""
+    return _ROWS[check_dtype(dtype)][0]
+
+
+def rank(dtype: DType) -> tuple[int, int]:
+    """Of two dtypes the one of higher rank holds more: casting to it loses less."""
+    return _RANKS.index(kind(dtype)), ITEMSIZE[dtype]
 
 
 def int_range(dtype: DType) -> tuple[int, int]:
-    """The smallest and the largest value of an integer dtype."""
+    """The smallest and the largest value of an integer dtype. Raises DtypeError for other dtypes."""
     if kind(dtype) != "int":
         raise DtypeError(f"{dtype} has no integer range.")
     bits = 8 * ITEMSIZE[dtype]
@@ -66,7 +57,7 @@ def int_range(dtype: DType) -> tuple[int, int]:
 def numpy_dtype(name: DType) -> np.dtype[np.generic]:
     """numpy's dtype of that name. Raises DtypeError for bfloat16, which numpy does not have."""
     if check_dtype(name) == "bfloat16":
-        raise DtypeError("numpy has no bfloat16.\n  Evaluate in float32, or run on torch tensors.")
+        raise DtypeError("numpy has no bfloat16.", "Evaluate in float32, or run on torch tensors.")
     return np.dtype(name)
 
 

@@ -1,17 +1,51 @@
 """The errors of einsplit: one class per kind of mistake, and the shape that all their messages share.
 
-A message says what is wrong, shows the expression with carets under the culprit, gives the values met, and
-advises. It is finished when the error is made: the classes carry nothing but that text.
+A message says what is wrong, shows the expression with carets under the culprit, gives the values met, and advises:
+
+    label 'q' stands in the output but in no operand.         the mistake
+      b i, i o -> b q                                         the place: a text, and carets under a span of it
+                    ^
+      operands (32, 64) and (64, 128). Did you mean 'o'?      the remarks
+
+An error keeps these parts, and its text is made of them when it is asked for. So whoever knows more than the one who
+found the mistake takes them and says it again, with another place (`at`) or further remarks.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Self
 
 Span = tuple[int, int]  # [start, stop) in a text
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A span of a text that the user wrote."""
+
+    text: str
+    span: Span
+
+
 class EinsplitError(Exception):
-    """Any mistake that einsplit reports to its user."""
+    """Any mistake that einsplit reports to its user: the mistake, its place where a text has it, and remarks.
+
+    Empty remarks are dropped, so that advice that was not found needs no `if`.
+    """
+
+    def __init__(self, mistake: str, *remarks: str, place: Place | None = None) -> None:
+        super().__init__(mistake, *remarks)  # pickled by Ray: made anew of these, then given the attributes below
+        self.mistake = mistake
+        self.remarks = tuple(remark for remark in remarks if remark)
+        self.place = place
+
+    def at(self, text: str, span: Span) -> Self:
+        """The same mistake and remarks, pointing at `span` of `text`."""
+        return type(self)(self.mistake, *self.remarks, place=Place(text, span))
+
+    def __str__(self) -> str:
+        pointed = [point(self.place.text, *self.place.span)] if self.place is not None else []
+        return "\n".join([self.mistake, *pointed, *(f"  {remark}" for remark in self.remarks)])
 
 
 class NotationError(EinsplitError, ValueError):
@@ -28,6 +62,10 @@ class DtypeError(EinsplitError, TypeError):
 
 class GraphError(EinsplitError, ValueError):
     """A Graph that breaks a law of well-formed graphs."""
+
+
+class GradientError(EinsplitError, ValueError):
+    """A gradient that does not exist, or that no rule gives."""
 
 
 class CaptureError(EinsplitError, RuntimeError):
@@ -72,13 +110,23 @@ def point(text: str, start: int, stop: int) -> str:
     return f"  {line}\n  {carets}"
 
 
-def report(mistake: str, text: str, span: Span, *remarks: str) -> str:
-    """A finished message: the mistake, the text with carets under `span`, then the non-empty remarks."""
-    lines = [mistake, point(text, *span), *(f"  {remark}" for remark in remarks if remark)]
-    return "\n".join(lines)
+def advice(word: object, known: Iterable[str], title: str = "Known") -> str:
+    """`Did you mean 'sum'?`, or where nothing known is close to `word` all of it: `Known: sum prod max.`"""
+    names = list(known)
+    return did_you_mean(str(word), names) or f"{title}: {' '.join(names) or 'none'}."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'sum'?`, or the empty text where nothing known is close to `word`."""
     close = get_close_matches(word, sorted(known), n=1)
-    return f"Did you mean {close[0]!r}?" if close else ""
+    return ask(close[0]) if close else ""
+
+
+def ask(word: str) -> str:
+    """`Did you mean 'sum'?`"""
+    return f"Did you mean {word!r}?"
+
+
+def type_text(value: object) -> str:
+    """`the class Net`, `int`: what a value is, for messages."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

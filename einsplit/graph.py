@@ -15,18 +15,35 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
-from einsplit.errors import GraphError
+from einsplit.errors import GraphError, advice
 from einsplit.monoid import MONOIDS
+from einsplit.notation.dims import Dims, Label, dims_shape, dims_text, flat
 from einsplit.scalar import Expr, labels_of, operands_of, to_text
 
-Label = str
-Dims = tuple[tuple[Label, ...], ...]
+__all__ = [
+    "Dims",
+    "Einsum",
+    "Graph",
+    "Input",
+    "Kernel",
+    "Label",
+    "Node",
+    "Operand",
+    "Role",
+    "aggregated_labels",
+    "check",
+    "dims_shape",
+    "dims_text",
+    "factors",
+    "node_labels",
+    "node_text",
+]
+
 Role = Literal["data", "parameter", "state", "constant"]
 
 
@@ -88,14 +105,14 @@ Node = Input | Einsum | Kernel
 
 def factors(node: Node) -> tuple[Label, ...]:
     """The labels of the node's value, flattened."""
-    return tuple(label for dim in node.dims for label in dim)
+    return flat(node.dims)
 
 
 def node_labels(node: Node) -> tuple[Label, ...]:
     """Every label of the node, once: those of its value first, then those that it aggregates or needs whole."""
     read = (label for operand in node.operands for label in operand.labels)
     presented = node.reads if isinstance(node, Kernel) else ()
-    inside = (label for dims in presented for dim in dims for label in dim)
+    inside = (label for dims in presented for label in flat(dims))
     return tuple(dict.fromkeys((*factors(node), *read, *inside)))
 
 
@@ -156,16 +173,6 @@ class Graph:
         return "\n".join(_lines(self))
 
 
-def dims_shape(dims: Dims, sizes: Mapping[Label, int]) -> tuple[int, ...]:
-    """The size of each dimension: the product of its labels' sizes."""
-    return tuple(prod(sizes[label] for label in dim) for dim in dims)
-
-
-def dims_text(dims: Dims) -> str:
-    """`b s (h d)`, as the notation writes it."""
-    return " ".join(dim[0] if len(dim) == 1 else "(" + " ".join(dim) + ")" for dim in dims)
-
-
 def node_text(node: Node) -> str:
     """The node's own expression in the notation."""
     if isinstance(node, Input):
@@ -179,6 +186,7 @@ def node_text(node: Node) -> str:
 
 
 def _bracketed(dims: Dims, brackets: tuple[Label, ...]) -> str:
+    """`b s [k]`."""
     parts = [dims_text((dim,)) for dim in dims]
     return " ".join(f"[{t}]" if set(dim) & set(brackets) else t for t, dim in zip(parts, dims, strict=True))
 
@@ -186,47 +194,82 @@ def _bracketed(dims: Dims, brackets: tuple[Label, ...]) -> str:
 def check(graph: Graph) -> None:
     """The laws of a well-formed graph. Raises GraphError, naming the node, where one is broken."""
     for at, node in enumerate(graph.nodes):
-        fault = next(_faults(graph, at, node), None)
-        if fault:
-            raise GraphError(f"node {at} ({node.name}): {fault}\n  {node_text(node)}")
+        for mistake, remark in _faults(graph, at, node):
+            raise GraphError(f"node {at} ({node.name}): {mistake}", node_text(node), remark)
     names = [node.name for node in graph.nodes if isinstance(node, Input)]
-    if len(set(names)) != len(names):
-        raise GraphError(f"input {next(n for n in names if names.count(n) > 1)!r} is defined twice")
+    for name in names:
+        if names.count(name) > 1:
+            raise GraphError(f"input {name!r} is defined twice", "Inputs are fed by name: rename one of them.")
     for name, at in graph.outputs:
-        if not 0 <= at < len(graph.nodes):
-            raise GraphError(f"output {name!r} is node {at}, and there are {len(graph.nodes)} nodes")
+        if not _is_node(graph, at):
+            mistake = f"output {name!r} is node {at}, and there are {len(graph.nodes)} nodes"
+            raise GraphError(mistake, _positions(len(graph.nodes)))
     for state, value in graph.updates:
-        laid = [[graph.sizes[label] for label in factors(graph.nodes[at])] for at in (state, value)]
-        if not isinstance(graph.nodes[state], Input) or laid[0] != laid[1]:
-            raise GraphError(f"update of node {state} by node {value}: not an input, or of other factors {laid}")
+        for mistake, remark in _update_faults(graph, state, value):
+            raise GraphError(f"update of node {state} by node {value}: {mistake}", remark)
 
 
-def _faults(graph: Graph, at: int, node: Node) -> Iterator[str]:
-    out = factors(node)
-    for label in node_labels(node):
+Fault = tuple[str, str]  # the mistake, and advice
+
+
+def _is_node(graph: Graph, at: int) -> bool:
+    return 0 <= at < len(graph.nodes)
+
+
+def _positions(num_nodes: int) -> str:
+    return f"Nodes are numbered 0 to {num_nodes - 1}." if num_nodes else "There are no nodes before it."
+
+
+def _faults(graph: Graph, at: int, node: Node) -> Iterator[Fault]:
+    """What is wrong with node `at`. Later faults take it that the earlier ones are mended."""
+    out, labels = factors(node), node_labels(node)
+    for label in labels:
         if label not in graph.sizes:
-            yield f"label {label!r} has no size"
+            yield f"label {label!r} has no size", advice(label, graph.sizes, "Labels with a size")
     if len(set(out)) != len(out):
-        yield f"a label stands twice in the output {dims_text(node.dims)}"
+        yield f"a label stands twice in the output {dims_text(node.dims)}", "Only an operand may repeat a label."
     for operand in node.operands:
         if not 0 <= operand.node < at:
-            yield f"operand {operand.node} is not an earlier node"
-            return
+            yield f"operand {operand.node} is not an earlier node", _positions(at)
         written = factors(graph.nodes[operand.node])
-        if [graph.sizes[label] for label in written] != [graph.sizes[label] for label in operand.labels]:
-            yield f"reads {written} of node {operand.node} as {operand.labels}: not the same sizes"
+        sizes, read = _sizes(graph, written), _sizes(graph, operand.labels)
+        if sizes != read:
+            mistake = f"reads {written} of node {operand.node} as {operand.labels}: not the same sizes"
+            yield mistake, f"Sizes {sizes} are read as {read}: one label for each factor, of its size."
     if isinstance(node, Einsum):
-        if node.agg not in MONOIDS:
-            yield f"unknown aggregation {node.agg!r}"
-        if any(k >= len(node.operands) for k in operands_of(node.join)):
-            yield f"the join {to_text(node.join)} has more operands than the node"
-        if not labels_of(node.join) <= set(node_labels(node)):
-            yield f"the join {to_text(node.join)} has an index that is no label of the node"
+        yield from _einsum_faults(node)
     if isinstance(node, Kernel):
-        known = set(out) | set(node.brackets) | {label for label, _ in node.aggregations}
-        lost = [label for label in node_labels(node) if label not in known]
-        if lost:
-            yield f"label {lost[0]!r} is read, not written, not whole, and has no aggregation"
+        known = {*out, *node.brackets, *aggregated_labels(node)}
+        for label in labels:
+            if label not in known:
+                mistake = f"label {label!r} is read, not written, not whole, and has no aggregation"
+                yield mistake, "Name it among `brackets`, or give its aggregation in `aggregations`."
+
+
+def _einsum_faults(node: Einsum) -> Iterator[Fault]:
+    join, labels = to_text(node.join), node_labels(node)
+    if node.agg not in MONOIDS:
+        yield f"unknown aggregation {node.agg!r}", advice(node.agg, MONOIDS)
+    if any(k >= len(node.operands) for k in operands_of(node.join)):
+        yield f"the join {join} has more operands than the node", f"The node has {len(node.operands)}."
+    for label in sorted(labels_of(node.join) - set(labels)):
+        yield f"the join {join} has an index that is no label of the node", advice(label, labels, "Labels here")
+
+
+def _update_faults(graph: Graph, state: int, value: int) -> Iterator[Fault]:
+    """What is wrong with the update of one state."""
+    for at in (state, value):
+        if not _is_node(graph, at):
+            yield f"there are {len(graph.nodes)} nodes", _positions(len(graph.nodes))
+    if not isinstance(graph.nodes[state], Input):
+        yield f"node {state} is no input", f"Inputs: {', '.join(f'{name}={at}' for name, at in graph.inputs.items())}."
+    before, after = (_sizes(graph, factors(graph.nodes[at])) for at in (state, value))
+    if before != after:
+        yield f"factors of sizes {before} and {after}", "The next value has the factors of the state that it becomes."
+
+
+def _sizes(graph: Graph, labels: tuple[Label, ...]) -> tuple[int, ...]:
+    return tuple(graph.sizes[label] for label in labels)
 
 
 def _content(graph: Graph) -> Iterator[str]:

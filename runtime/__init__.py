@@ -1,0 +1,1 @@
+"""Doing it: Program + tensors -> tensors, on threads or on Ray."""

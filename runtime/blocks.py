@@ -10,6 +10,7 @@ from torch import Tensor
 
 from einsplit.errors import DtypeError, ShapeError
 from einsplit.solver.program import Extent, Port, Program
+from einsplit.torch_dtypes import torch_dtype
 
 
 def cut(program: Program, name: str, tensor: Tensor, device: int) -> Tensor:
@@ -19,7 +20,7 @@ def cut(program: Program, name: str, tensor: Tensor, device: int) -> Tensor:
     shape = _whole_shape(program, port)
     if tuple(tensor.shape) != shape:
         raise ShapeError(f"{name!r} has shape {tuple(tensor.shape)}; the program was made for {shape}")
-    if str(tensor.dtype) != f"torch.{buffer.dtype}":
+    if tensor.dtype != torch_dtype(buffer.dtype):
         advice = f"Write {name}.to(torch.{buffer.dtype}), or plan for the other dtype."
         raise DtypeError(f"{name!r} is {tensor.dtype}; the program was made for torch.{buffer.dtype}.\n  {advice}")
     where = program.coordinates(device)

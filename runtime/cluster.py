@@ -19,7 +19,7 @@ from einsplit.errors import RunError, WorkerError
 from einsplit.runtime.ray_start import RayLease
 from einsplit.runtime.session import Blocks, DeviceTraffic, Session
 from einsplit.runtime.transport.distributed import FileRendezvous, TcpRendezvous
-from einsplit.runtime.worker import Failure, Presence, Reply, Worker, make_executor, pack, unpack
+from einsplit.runtime.worker import Failure, Presence, Reply, Worker, pack, unpack
 from einsplit.solver.program import Program
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RaySession"]
 
-# A broken exchange names no culprit. Ray reports a dead process within about a second, so what is to blame
-# shows by then.
+# A broken exchange names no culprit. Ray reports a dead process within about a second: what is to blame shows by then.
 ECHO_SECONDS = 10.0
 # Until workers that were told to stop are gone.
 STOP_SECONDS = 10.0
@@ -80,7 +79,7 @@ class RaySession(Session):
         rendezvous = self._rendezvous(here)
         program = self.program.to_bytes()
         calls = [
-            call(actor, "join", program, num_devices, rendezvous, self._timeout_seconds, make_executor)
+            call(actor, "join", program, num_devices, rendezvous, self._timeout_seconds)
             for actor in self._holdings.actors
         ]
         self._answers(calls, doing, timeout_seconds)

@@ -14,6 +14,8 @@ from einsplit.runtime.kernels.indices import global_index
 from einsplit.runtime.transport import Transport
 from einsplit.solver.program import Collective, Compute, Free, Instruction, Mask, Program, Slice, Zero
 
+Writing = Compute | Mask | Slice | Zero | Collective  # every instruction but Free writes one buffer
+
 
 class Executor:
     """Holds the parameters of one device between steps, and runs steps.
@@ -71,24 +73,33 @@ class Executor:
     def _run(self, at: int, instruction: Instruction, buffers: dict[int, Tensor]) -> None:
         if isinstance(instruction, Free):
             del buffers[instruction.buffer]
-        elif isinstance(instruction, Compute):
-            operands = [buffers[buffer] for buffer in instruction.operands]
-            buffers[instruction.output] = compute(self._calls[at], operands)
-        elif isinstance(instruction, Collective):
-            before = self._transport.bytes_sent
-            source = buffers[instruction.source]
-            result = run_collective(self._program, instruction, source, self._device, self._transport)
-            buffers[instruction.output] = result
-            sent = self._transport.bytes_sent - before
-            self._counts.append(CollectiveCount(instruction.kind, instruction.axes, sent))
-        elif isinstance(instruction, Slice):
-            buffers[instruction.output] = self._slice(instruction, buffers[instruction.source])
-        elif isinstance(instruction, Zero):
-            source = buffers[instruction.source]
-            first = all(self._where[axis] == 0 for axis in instruction.axes)
-            buffers[instruction.output] = source.clone() if first else torch.zeros_like(source)
-        else:
-            buffers[instruction.output] = self._mask(instruction, buffers[instruction.source])
+            return
+        buffers[instruction.output] = self._value(at, instruction, buffers)
+
+    def _value(self, at: int, instruction: Writing, buffers: Mapping[int, Tensor]) -> Tensor:
+        """What an instruction writes."""
+        match instruction:
+            case Compute():
+                return compute(self._calls[at], [buffers[buffer] for buffer in instruction.operands])
+            case Collective():
+                return self._collective(instruction, buffers[instruction.source])
+            case Slice():
+                return self._slice(instruction, buffers[instruction.source])
+            case Zero():
+                return self._zero(instruction, buffers[instruction.source])
+            case Mask():
+                return self._mask(instruction, buffers[instruction.source])
+
+    def _collective(self, instruction: Collective, source: Tensor) -> Tensor:
+        before = self._transport.bytes_sent
+        result = run_collective(self._program, instruction, source, self._device, self._transport)
+        sent = self._transport.bytes_sent - before
+        self._counts.append(CollectiveCount(instruction.kind, instruction.axes, sent))
+        return result
+
+    def _zero(self, instruction: Zero, source: Tensor) -> Tensor:
+        first = all(self._where[axis] == 0 for axis in instruction.axes)
+        return source.clone() if first else torch.zeros_like(source)
 
     def _slice(self, instruction: Slice, source: Tensor) -> Tensor:
         at = dict(zip(instruction.dims, (self._where[axis] for axis in instruction.axes), strict=True))

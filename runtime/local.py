@@ -17,8 +17,7 @@ from einsplit.solver.program import Program
 
 __all__ = ["LocalSession"]
 
-# How long `close` waits for a thread that is in the middle of a kernel; it is a daemon and cannot hold up the
-# exit.
+# How long `close` waits for a thread that is in the middle of a kernel; a daemon cannot hold up the exit.
 JOIN_SECONDS = 5.0
 
 Job = Callable[[Executor], Blocks]
@@ -36,9 +35,7 @@ class Done:
 
 
 class LocalSession(Session):
-    """A thread per device. `timeout_seconds` bounds each wait: of a device in a collective, of the caller in
-    a step.
-    """
+    """A thread per device. `timeout_seconds` bounds each wait: of a device in a collective, of the caller in a step."""
 
     def __init__(self, program: Program, *, timeout_seconds: float = 600.0) -> None:
         super().__init__(program)

@@ -164,8 +164,7 @@ def python_path() -> str:
     """PYTHONPATH for processes that must find this einsplit, wherever the driver was started and found it."""
     inherited = os.environ.get("PYTHONPATH", "")
     home = str(Path(__file__).parents[2])
-    # An installed einsplit is found anyway; and site-packages before the standard library would shadow parts
-    # of it.
+    # An installed einsplit is found anyway; and site-packages before the standard library would shadow parts of it.
     if home in (*site.getsitepackages(), site.getusersitepackages()):
         return inherited
     return os.pathsep.join(part for part in (home, inherited) if part)

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from einsplit.runtime.collective import CollectiveCount
 from einsplit.runtime.executor import Executor
-from einsplit.runtime.transport import LinkError, Transport
+from einsplit.runtime.transport import LinkError
 from einsplit.runtime.transport.distributed import (
     DistributedTransport,
     FileRendezvous,
@@ -24,29 +23,9 @@ from einsplit.runtime.transport.distributed import (
     as_bytes,
 )
 from einsplit.solver.program import Program
+from einsplit.torch_dtypes import torch_dtype, torch_dtype_name
 
-__all__ = ["Failure", "Parcel", "Presence", "Reply", "Worker", "make_executor", "pack", "unpack"]
-
-
-class Steps(Protocol):
-    """The part of an Executor that a worker drives."""
-
-    @property
-    def counters(self) -> tuple[CollectiveCount, ...]: ...
-
-    def put(self, name: str, block: Tensor) -> None: ...
-
-    def step(self, feeds: dict[str, Tensor]) -> dict[str, Tensor]: ...
-
-    def state(self) -> dict[str, Tensor]: ...
-
-
-ExecutorFactory = Callable[[bytes, int, Transport], Steps]
-
-
-def make_executor(program: bytes, device: int, transport: Transport) -> Steps:
-    """The executor of `device` for a Program given as bytes, as it travels to a worker."""
-    return Executor(Program.from_bytes(program), device, transport)
+__all__ = ["Failure", "Parcel", "Presence", "Reply", "Worker", "pack", "unpack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +42,8 @@ def pack(blocks: Mapping[str, Tensor]) -> tuple[Parcel, ...]:
     """Parcels of the blocks; they may share the blocks' storage."""
     parcels = []
     for name, block in blocks.items():
-        dtype = str(block.dtype).removeprefix("torch.")
-        parcels.append(Parcel(name, dtype, tuple(block.shape), as_bytes(block.detach().cpu()).numpy()))
+        data = as_bytes(block.detach().cpu()).numpy()
+        parcels.append(Parcel(name, torch_dtype_name(block.dtype), tuple(block.shape), data))
     return tuple(parcels)
 
 
@@ -72,9 +51,8 @@ def unpack(parcels: tuple[Parcel, ...]) -> dict[str, Tensor]:
     """New tensors with the contents of the parcels."""
     blocks = {}
     for parcel in parcels:
-        # Copied: Ray's arrays are read-only, lie in its shared memory, and are not aligned as torch's own
-        # storage is.
-        block = torch.empty(parcel.shape, dtype=getattr(torch, parcel.dtype))
+        # Copied: Ray's arrays are read-only, lie in its shared memory, and are not aligned as torch's own storage is.
+        block = torch.empty(parcel.shape, dtype=torch_dtype(parcel.dtype))
         as_bytes(block).numpy()[...] = parcel.data
         blocks[parcel.name] = block
     return blocks
@@ -82,9 +60,7 @@ def unpack(parcels: tuple[Parcel, ...]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Where a worker is: its process, its Ray node, the node's address, and a port that was free there just
-    now.
-    """
+    """Where a worker is: its process, its Ray node, the node's address, and a port that was free there just now."""
 
     pid: int
     node: str
@@ -116,9 +92,10 @@ class Worker:
     def __init__(self, device: int) -> None:
         self._device = device
         self._transport: DistributedTransport | None = None
-        self._executor: Steps | None = None
+        self._executor: Executor | None = None
 
     def presence(self) -> Presence:
+        """Where this worker is."""
         # Only in a Ray worker, where Ray is loaded: the module must stay free of it.
         import ray
 
@@ -134,15 +111,14 @@ class Worker:
         num_devices: int,
         rendezvous: FileRendezvous | TcpRendezvous,
         timeout_seconds: float,
-        make: ExecutorFactory,
     ) -> Reply | Failure:
-        """Meet the other devices and load the program."""
+        """Meet the other devices and load the program, given as `Program.to_bytes` has it."""
 
         def work() -> Reply:
             torch.get_num_threads()  # as in `local.serve`: without it torch undoes the next line later
             torch.set_num_threads(1)
             self._transport = DistributedTransport(self._device, num_devices, rendezvous, timeout_seconds)
-            self._executor = make(program, self._device, self._transport)
+            self._executor = Executor(Program.from_bytes(program), self._device, self._transport)
             return Reply()
 
         return self._answer(work)
@@ -169,7 +145,7 @@ class Worker:
     def state(self, nothing: tuple[Parcel, ...]) -> Reply | Failure:
         return self._answer(lambda: Reply(pack(self._loaded().state())))
 
-    def _loaded(self) -> Steps:
+    def _loaded(self) -> Executor:
         assert self._executor is not None, "join comes first"
         return self._executor
 

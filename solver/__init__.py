@@ -1,0 +1,1 @@
+"""How a Graph is cut: Graph + Machine -> Plan -> Program."""

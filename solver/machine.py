@@ -30,6 +30,11 @@ class MeshAxis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes_per_second: float
     latency_seconds: float
 
+    @property
+    def link(self) -> tuple[float, float]:
+        """Equal for axes of one tier: bytes per second and latency."""
+        return self.bytes_per_second, self.latency_seconds
+
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`axes` from slowest to fastest link; rates, sizes and overheads are those of one device.
@@ -93,8 +98,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     @property
     def tiers(self) -> tuple[tuple[int, ...], ...]:
         """Axis numbers, grouped by link, slowest first."""
-        link = lambda k: (self.axes[k].bytes_per_second, self.axes[k].latency_seconds)  # noqa: E731
-        return tuple(tuple(group) for _, group in groupby(range(len(self.axes)), key=link))
+        return tuple(tuple(group) for _, group in groupby(range(len(self.axes)), key=lambda k: self.axes[k].link))
 
 
 def prime_factors(number: int) -> tuple[int, ...]:

@@ -60,6 +60,7 @@ def split_products(graph: Graph) -> Graph:
 
 
 def _is_wide_product(node: Node) -> bool:
+    """Whether it sums a product of three or more operands, each read once, that carry every label of the value."""
     if not isinstance(node, Einsum) or len(node.operands) < 3 or node.agg != "sum" or not aggregated_labels(node):
         return False
     distinct = all(len(set(o.labels)) == len(o.labels) for o in node.operands)
@@ -69,6 +70,7 @@ def _is_wide_product(node: Node) -> bool:
 
 
 def _split_product(new: _Rewriting, node: Node) -> int:
+    """The position of the node's value, made by nodes of two operands."""
     assert isinstance(node, Einsum)
     sizes = new.graph.sizes
     letters = {label: get_symbol(k) for k, label in enumerate(node_labels(node))}
@@ -82,7 +84,7 @@ def _split_product(new: _Rewriting, node: Node) -> int:
     for number, pair in enumerate(path):
         chosen = [waiting.pop(k) for k in sorted(pair, reverse=True)][::-1]
         last = not waiting
-        needed = set(factors(node)).union(*(o.labels for o in waiting)) if waiting else set(factors(node))
+        needed = set(factors(node)).union(*(o.labels for o in waiting))
         met = dict.fromkeys(label for o in chosen for label in o.labels)
         labels = factors(node) if last else tuple(label for label in met if label in needed)
         join = operand(0)
@@ -110,21 +112,10 @@ def split_means(graph: Graph) -> Graph:
             new.at[at] = new.add(moved)
             continue
         count = prod(graph.sizes[label] for label in aggregated_labels(moved))
-        name, dims, dtype, source = moved.name, moved.dims, moved.dtype, moved.source
-        total = Einsum(
-            name=f"{name}.sum",
-            operands=moved.operands,
-            dims=dims,
-            join=moved.join,
-            agg="sum",
-            dtype=dtype,
-            source=source,
-        )
-        read = (Operand(new.add(total), factors(moved)),)
+        total = new.add(msgspec.structs.replace(moved, name=f"{moved.name}.sum", agg="sum"))
+        read = (Operand(total, factors(moved)),)
         share = operand(0) / const(count)
-        new.at[at] = new.add(
-            Einsum(name=name, operands=read, dims=dims, join=share, agg="sum", dtype=dtype, source=source)
-        )
+        new.at[at] = new.add(msgspec.structs.replace(moved, operands=read, join=share, agg="sum"))
     return new.finish()
 
 
@@ -147,6 +138,7 @@ def insert_uses(graph: Graph) -> Graph:
 
 
 def _identity(at: int, node: Node, name: str) -> Einsum:
+    """A use node of the value of `node`, which stands at position `at`."""
     labels = factors(node)
     read = (Operand(at, labels),)
     return Einsum(

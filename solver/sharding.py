@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import prod
 
 import msgspec
@@ -22,6 +23,9 @@ from einsplit.scalar import is_linear
 
 WHOLE = -1
 PARTIAL = -2
+# The first operands of a node that may carry addends. Each set of them is a reading of the join and may become a choice
+# at every axis, and there are 2^n sets; a join of more operands loses choices by this, never correctness.
+MAX_CARRIERS = 4
 Layout = tuple[int, ...]
 
 
@@ -85,12 +89,12 @@ def sum_choices(node: Node) -> tuple[Sum, ...]:
     """The least sets of operands in which the node is jointly linear: those may carry addends."""
     if not isinstance(node, Einsum) or aggregation(node) != "sum" or node.dtype == "bool":
         return ()
-    numbers = range(len(node.operands))
+    numbers = range(min(len(node.operands), MAX_CARRIERS))
     found: list[frozenset[int]] = []
-    subsets = [frozenset(k for k in numbers if mask >> k & 1) for mask in range(1, 1 << min(len(numbers), 4))]
-    for subset in sorted(subsets, key=lambda s: (len(s), sorted(s))):
-        if not any(smaller <= subset for smaller in found) and is_linear(node.join, subset):
-            found.append(subset)
+    for count in range(1, len(numbers) + 1):
+        for subset in map(frozenset, combinations(numbers, count)):
+            if not any(smaller <= subset for smaller in found) and is_linear(node.join, subset):
+                found.append(subset)
     return tuple(Sum(tuple(sorted(subset))) for subset in found)
 
 
@@ -140,7 +144,7 @@ class Digits:
         return self.padded // prod(radix for axis, radix in zip(self.axes, self.radices, strict=True) if axis in cut)
 
 
-Tables = Mapping[Label, Digits]  # by label: the labels of a class share one
+DigitTables = Mapping[Label, Digits]  # by label: the labels of a class share one
 
 
 def make_tables(graph: Graph, mesh: Sequence[int], axes_of: Mapping[Label, Sequence[int]]) -> dict[Label, Digits]:

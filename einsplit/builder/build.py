@@ -7,8 +7,9 @@ known; `build` then gives every extent one name, drops what no output needs, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
@@ -16,12 +17,10 @@ from einsplit.builder.extents import Extents
 from einsplit.builder.settle import Proto, ProtoEinsum, ProtoInput, ProtoKernel, Reading, VariableDims, settle
 from einsplit.builder.views import (
     Factor,
-    FactorDims,
     Value,
-    aligned_groups,
     dim_extents,
-    reshape,
-    reshape_group,
+    joined,
+    regroup,
     split_factor,
 )
 from einsplit.errors import GraphError, ShapeError
@@ -126,33 +125,32 @@ class Builder:
 
     def reshape(self, value: Value, shape: Sequence[int], origin: Origin) -> Value:
         """The value under another shape: a view where its factors allow it, else a kernel."""
-        view_of_all = reshape(value, shape)
+        groups = regroup(value, shape)
+        view_of_all = joined(value, groups)
         if view_of_all is not None:
             return view_of_all
-        reads: list[tuple[int, ...]] = []
-        dims: list[tuple[int, ...]] = []
+        reads: VariableDims = ()
+        dims: VariableDims = ()
         brackets: set[int] = set()
-        groups = aligned_groups(value.shape, shape)
-        views = [self._group_view(value, old, [shape[k] for k in new]) for old, new in groups]
-        for (old, new), view in zip(groups, views, strict=True):
-            if view is None:
-                old_variables = list(self.variables([value.shape[k] for k in old]))
-                new_variables = list(self.variables([shape[k] for k in new]))
+        for group in groups:
+            if group.view is None:
+                old_variables = self.variables([value.shape[k] for k in group.old])
+                new_variables = self.variables([shape[k] for k in group.new])
                 brackets |= {variable for row in old_variables + new_variables for variable in row}
-            else:  # the same finest factors in both, free to be cut
-                read = [self._sizes(value.dims[k]) for k in old]
-                shared = iter([self.extents.new(size) for row in read for size in row])
-                old_variables = [tuple(next(shared) for _ in row) for row in read]
-                again = iter([variable for row in old_variables for variable in row])
-                new_variables = [tuple(next(again) for _ in self._sizes(dim)) for dim in view]
-            reads.extend(old_variables)
-            dims.extend(new_variables)
-        operands, result = [(value, tuple(reads))], (tuple(dims), value.dtype)
+            else:
+                old_variables, new_variables = self._shared_variables([value.dims[k] for k in group.old], group.view)
+            reads += old_variables
+            dims += new_variables
+        operands, result = [(value, reads)], (dims, value.dtype)
         return self.kernel("reshape", operands, [result], origin, brackets=frozenset(brackets))[0]
 
-    def _group_view(self, value: Value, old: range, sizes: list[int]) -> FactorDims | None:
-        """These dimensions of the value dealt out anew over `sizes`, if its factors allow it."""
-        return None if 0 in value.shape else reshape_group(self.extents, [value.dims[k] for k in old], sizes)
+    def _shared_variables(
+        self, old: Sequence[Sequence[Factor]], view: Sequence[Sequence[Factor]]
+    ) -> tuple[VariableDims, VariableDims]:
+        """Label variables for dimensions and for a view of them: the same finest factors in both, free to be cut."""
+        read, written = ([self._sizes(dim) for dim in dims] for dims in (old, view))
+        variables = [self.extents.new(size) for row in read for size in row]
+        return tuple(_rows(variables, read)), tuple(_rows(variables, written))
 
     def _sizes(self, dim: Sequence[Factor]) -> list[int]:
         """The sizes of a dimension's finest factors."""
@@ -214,6 +212,7 @@ class Builder:
         return tuple(self._reading(value, dims) for value, dims in operands)
 
     def _reading(self, value: Value, dims: VariableDims) -> Reading:
+        """The value read under `dims`; a copy of it where its dimensions are cut in ways that do not fit."""
         if value.builder is not self:
             raise GraphError(f"{value} comes from another builder")
         if not self._tie(value, dims):
@@ -243,12 +242,19 @@ class Builder:
         return self._value(len(self._protos) - 1)
 
     def _value(self, node: int) -> Value:
+        """The whole value of a node, its dimensions as they were written."""
         proto = self._protos[node]
         dims = tuple(
             tuple(Factor(variable, self.extents.size(variable)) for variable in dim if self.extents.size(variable) != 1)
             for dim in proto.dims
         )
         return Value(self, node, dims, proto.dtype)
+
+
+def _rows(variables: Sequence[int], like: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
+    """The variables in rows as long as those of `like`."""
+    left = iter(variables)
+    return (tuple(islice(left, len(row))) for row in like)
 
 
 def variable_index(variable: int) -> Expr:

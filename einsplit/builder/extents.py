@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from string import ascii_lowercase
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Extents:
         return len(self._parent) - 1
 
     def size(self, extent: int) -> int:
+        """Number of elements."""
         return self._size[extent]
 
     def names(self) -> dict[int, str]:
@@ -57,7 +59,7 @@ class Extents:
         for extent, hint in enumerate(self._hint):
             row = self.leaves(extent) if hint else ()
             for k, leaf in enumerate(row):
-                part = chr(97 + k) if k < 26 else str(k)
+                part = ascii_lowercase[k] if k < len(ascii_lowercase) else str(k)
                 found.setdefault(leaf.extent, f"{hint}_{part}" if len(row) > 1 else str(hint))
         return found
 
@@ -96,6 +98,7 @@ class Extents:
         return done
 
     def _unify(self, left: list[int], right: list[int]) -> bool:
+        """`unify`, from the fastest end on; what it changed before it says no is undone by the caller."""
         if prod(self._size[e] for e in left) != prod(self._size[e] for e in right):
             return False
         a, b = self._expand(left), self._expand(right)
@@ -117,6 +120,7 @@ class Extents:
         return not a and not b
 
     def _expand(self, row: Sequence[int]) -> list[int]:
+        """The finest extents of a row, each by its root; those of one element vanish."""
         out: list[int] = []
         for extent in row:
             root = self._root(extent)
@@ -144,6 +148,7 @@ class Extents:
         self._set(self._weight, x, self._weight[x] + self._weight[y])
 
     def _set(self, column: list[T], at: int, value: T) -> None:
+        """Write an entry, so that a refused merge can put it back."""
         old = column[at]
         if self._undo is not None:
             self._undo.append(lambda: column.__setitem__(at, old))

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
+from string import ascii_lowercase
 
 from einsplit.builder.extents import Extents
 from einsplit.builder.views import Value, split_factor
@@ -25,6 +27,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ProtoInput:
+    """An Input over label variables."""
+
     name: str
     role: Role
     source: str
@@ -38,6 +42,8 @@ class ProtoInput:
 
 @dataclass(frozen=True, slots=True)
 class ProtoEinsum:
+    """An Einsum over label variables; an index in the join is `#variable`."""
+
     name: str
     source: str
     readings: tuple[Reading, ...]
@@ -49,6 +55,8 @@ class ProtoEinsum:
 
 @dataclass(frozen=True, slots=True)
 class ProtoKernel:
+    """A Kernel over label variables; its operands are seen as they are read."""
+
     name: str
     source: str
     readings: tuple[Reading, ...]
@@ -75,16 +83,18 @@ class Names:
         self.sizes: dict[Label, int] = {}
 
     def base(self, extent: int) -> Label:
+        """The name of an extent, found when it is first asked for: its hint, or the next letter."""
         if extent not in self._base:
             hint = self._hints.get(extent)
             self._base[extent] = self._fresh(re.sub(r"\W", "_", hint) if hint else None)
         return self._base[extent]
 
     def _fresh(self, hint: str | None) -> Label:
+        """A name not taken yet: the hint, `hint_1` ...; without a hint that is an identifier a, b ... z, a1 ..."""
         if hint and not hint[0].isdigit():
-            candidates = (hint if k == 0 else f"{hint}_{k}" for k in range(len(self._taken) + 2))
+            candidates = (f"{hint}_{k}" if k else hint for k in count())
         else:
-            candidates = (chr(97 + k % 26) + (str(k // 26) if k >= 26 else "") for k in range(len(self._taken) + 27))
+            candidates = (f"{letter}{k or ''}" for k in count() for letter in ascii_lowercase)
         name = next(candidate for candidate in candidates if candidate not in self._taken)
         self._taken.add(name)
         return name
@@ -106,6 +116,7 @@ class NodeLabels:
         )
 
     def label(self, variable: int, stride: int, extent: int, size: int) -> Label:
+        """The label of the part of a variable that has this stride: the extent's name, primed at its second use."""
         key = (variable, stride)
         if key not in self._label:
             base = self._names.base(extent)
@@ -115,6 +126,7 @@ class NodeLabels:
         return self._label[key]
 
     def dims(self, dims: VariableDims) -> Dims:
+        """The finest labels of each dimension."""
         return tuple(tuple(label for variable in dim for label in self.row(variable)) for dim in dims)
 
     def index(self, name: str) -> Expr:
@@ -158,13 +170,12 @@ def _unique_names(protos: Sequence[Proto]) -> list[str]:
 
 
 def _live(protos: Sequence[Proto], wanted: Sequence[int]) -> list[int]:
+    """Positions of what `wanted` is made of, in order; inputs that are fed or kept stay, parameters may go."""
     live: set[int] = {at for at, p in enumerate(protos) if isinstance(p, ProtoInput) and p.role in ("data", "state")}
     todo = list(wanted)
     while todo:
         at = todo.pop()
-        if at not in live or protos[at].readings:
-            if at in live:
-                continue
+        if at not in live:
             live.add(at)
             todo.extend(reading.value.node for reading in protos[at].readings)
     return sorted(live)

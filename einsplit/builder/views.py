@@ -42,10 +42,12 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The size of each dimension."""
         return tuple(prod(factor.size for factor in dim) for dim in self.dims)
 
     @property
     def ndim(self) -> int:
+        """Number of dimensions."""
         return len(self.dims)
 
     def __repr__(self) -> str:
@@ -98,10 +100,8 @@ def expand(value: Value, shape: Sequence[int]) -> Value:
     return replace(value, dims=tuple(dims))
 
 
-def aligned_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[range, range]]:
-    """Runs of old and new dimensions that hold the same elements, as short as they can be."""
-    if 0 in old or 0 in new:
-        return [(range(len(old)), range(len(new)))]  # products of sizes tell nothing apart
+def _aligned_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[range, range]]:
+    """Runs of old and new dimensions that hold the same elements, as short as they can be; no size is 0."""
     groups = []
     i = j = 0
     while i < len(old) or j < len(new):
@@ -122,8 +122,11 @@ def aligned_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[range, 
     return groups
 
 
-def reshape_group(extents: Extents, dims: Sequence[tuple[Factor, ...]], sizes: Sequence[int]) -> FactorDims | None:
-    """The factors of `dims` dealt out anew over dimensions of `sizes`, cutting extents where needed."""
+def _dealt(extents: Extents, dims: Sequence[tuple[Factor, ...]], sizes: Sequence[int]) -> FactorDims | None:
+    """The factors of `dims` dealt out anew over dimensions of `sizes`, cutting extents where needed.
+
+    None where they do not nest.
+    """
     row = [factor for dim in dims for factor in dim if factor.size != 1]
     new: list[tuple[Factor, ...]] = []
     for size in reversed(sizes):
@@ -145,14 +148,34 @@ def reshape_group(extents: Extents, dims: Sequence[tuple[Factor, ...]], sizes: S
     return tuple(reversed(new)) if not row else None
 
 
+@dataclass(frozen=True, slots=True)
+class Regrouped:
+    """A run of old dimensions and the run of new ones that holds the same elements; `view` where factors allow one."""
+
+    old: range
+    new: range
+    view: FactorDims | None
+
+
+def regroup(value: Value, shape: Sequence[int]) -> list[Regrouped]:
+    """The value's dimensions against those of another shape of as many elements, run by run."""
+    if 0 in value.shape:  # products of sizes tell nothing apart
+        view = value.dims if tuple(shape) == value.shape else None
+        return [Regrouped(range(value.ndim), range(len(shape)), view)]
+    return [
+        Regrouped(old, new, _dealt(value.builder.extents, [value.dims[k] for k in old], [shape[k] for k in new]))
+        for old, new in _aligned_groups(value.shape, shape)
+    ]
+
+
+def joined(value: Value, groups: Sequence[Regrouped]) -> Value | None:
+    """The value as its groups have it; None where one of them is no view."""
+    views = [group.view for group in groups if group.view is not None]
+    if len(views) < len(groups):
+        return None
+    return replace(value, dims=tuple(dim for view in views for dim in view))
+
+
 def reshape(value: Value, shape: Sequence[int]) -> Value | None:
     """The value under another shape of as many elements; None where factors do not allow it."""
-    if 0 in value.shape:
-        return value if tuple(shape) == value.shape else None
-    dims: list[tuple[Factor, ...]] = []
-    for old, new in aligned_groups(value.shape, shape):
-        group = reshape_group(value.builder.extents, [value.dims[k] for k in old], [shape[k] for k in new])
-        if group is None:
-            return None
-        dims.extend(group)
-    return replace(value, dims=tuple(dims))
+    return joined(value, regroup(value, shape))

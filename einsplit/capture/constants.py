@@ -9,7 +9,8 @@ import torch
 
 from einsplit.builder import Builder
 from einsplit.builder.views import Value
-from einsplit.capture.formulas import Formula, dtype_name, recognise, same_elements
+from einsplit.capture.dtypes import dtype_name
+from einsplit.capture.formulas import Formula, recognise, same_elements
 
 MAX_COMPARED = 1 << 16  # elements; larger constants are one input only where they are one tensor
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from einsplit.dtypes import DTYPES
-from einsplit.errors import CaptureError
+from einsplit.capture.dtypes import dtype_name
 from einsplit.scalar import Expr, call, cast, const, index
 
 
@@ -24,18 +23,6 @@ class Formula:
     shape: tuple[int, ...]
     expr: Expr
     dtype: str
-
-
-def is_known_dtype(dtype: torch.dtype) -> bool:
-    return str(dtype).removeprefix("torch.") in DTYPES
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """The name of a dtype. Raises CaptureError for those that no Graph has: uint16, float8 ..."""
-    name = str(dtype).removeprefix("torch.")
-    if not is_known_dtype(dtype):
-        raise CaptureError(f"tensors of {name} are not supported.\n  Use one of {', '.join(DTYPES)}.")
-    return name
 
 
 def varying_dims(tensor: torch.Tensor) -> list[int]:

@@ -14,7 +14,8 @@ import torch
 from einsplit.builder import variable_index
 from einsplit.builder.settle import VariableDims
 from einsplit.builder.views import Value, expand
-from einsplit.capture.formulas import Formula, dtype_name
+from einsplit.capture.dtypes import dtype_name
+from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader
 from einsplit.scalar import (
     Expr,
@@ -28,6 +29,7 @@ from einsplit.scalar import (
     result_dtype,
     substitute,
 )
+from einsplit.torch_dtypes import torch_dtype
 
 Scalar = bool | int | float
 Argument = Known | Scalar
@@ -49,12 +51,6 @@ def dtype_of(known: object) -> str:
         return dtype_name(known.dtype)
     assert isinstance(known, (Value, Formula)), known
     return known.dtype
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
-    assert isinstance(found, torch.dtype)
-    return found
 
 
 def wide(dtype: str) -> str:

@@ -19,7 +19,8 @@ from torch.fx import Node as FxNode
 from einsplit.builder import Builder, Origin, variable_index
 from einsplit.builder.views import Value, expand
 from einsplit.capture.constants import Constants
-from einsplit.capture.formulas import Formula, dtype_name, is_known_dtype
+from einsplit.capture.dtypes import dtype_name, is_known_dtype
+from einsplit.capture.formulas import Formula
 from einsplit.capture.sources import line_of_node, mistake
 from einsplit.errors import CaptureError, EinsplitError
 from einsplit.scalar import labels_of, substitute
@@ -77,6 +78,13 @@ class Reader:
             return None  # shapes are numbers here, and what is asserted of values is not computed
         if not isinstance(target, torch._ops.OpOverload):
             raise self.error(f"{name} is not understood", "Write it with ordinary operators.")
+        self._refuse_unreadable(name, target, args)
+        if not _symbolic((args, *kwargs.values())):
+            return self._folded(target, args, kwargs)
+        return self._checked(name, self._apply(name, target, args, kwargs))
+
+    def _refuse_unreadable(self, name: str, target: torch._ops.OpOverload, args: Sequence[object]) -> None:
+        """Raise CaptureError for what no Graph holds: random numbers, numbers and shapes made of values, odd dtypes."""
         if torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(name, args):
             advice = "Call model.eval(), or pass the numbers in as an argument."
             raise self.error(f"{name} draws random numbers, and a plan must not change them", advice)
@@ -92,9 +100,6 @@ class Reader:
         if any(not isinstance(size, int) for meta in self.metas for size in meta.shape):
             advice = "Keep the shape: torch.where(mask, x, 0) instead of x[mask]."
             raise self.error(f"the shape of what {name} returns depends on the values of a tensor", advice)
-        if not _symbolic((args, *kwargs.values())):
-            return self._folded(target, args, kwargs)
-        return self._checked(name, self._apply(name, target, args, kwargs))
 
     def _folded(self, target: torch._ops.OpOverload, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
         """The operator on tensors that are known. Those of a model without data are made where there are data."""
@@ -104,6 +109,7 @@ class Reader:
             raise self.error(f"{target} fails: {error}", "Call the function without einsplit first.") from error
 
     def _apply(self, name: str, target: object, args: Sequence[object], kwargs: Mapping[str, object]) -> object:
+        """What the operator's rule makes of it, or, where there is none or it declines, a kernel."""
         found = RULES.get(name)
         if found is not None:
             try:
@@ -176,6 +182,7 @@ class Reader:
 
     @property
     def line(self) -> str:
+        """`file:line` of the user's call; empty where it is not known."""
         assert self._node is not None
         return line_of_node(self._node)
 
@@ -222,12 +229,14 @@ def _has_values(node: FxNode) -> bool:
 
 
 def _symbolic(args: object) -> bool:
+    """Whether a tensor that is not known stands among the arguments, at any depth."""
     if isinstance(args, (list, tuple)):
         return any(_symbolic(arg) for arg in args)
     return isinstance(args, (Value, Formula))
 
 
 def _off_meta(argument: object) -> object:
+    """The argument; of the device that holds no data, the one that does."""
     is_meta = isinstance(argument, torch.device) and argument.type == "meta"
     return torch.device("cpu") if is_meta else argument
 

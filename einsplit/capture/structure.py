@@ -121,13 +121,13 @@ def _join(path: str, key: object) -> str:
 
 def _mapping(like: Mapping[object, object], items: dict[object, object]) -> object:
     """A mapping of the kind of `like` with these items."""
-    kind = type(like)
+    kind: Callable[..., object] = type(like)
     if hasattr(kind, "__dataclass_fields__"):  # a model's output: its items are its fields
         return kind(**{str(key): part for key, part in items.items()})
     twin = _twin(like)
     update = getattr(twin, "update", None)
     if update is None:
-        return kind(items)  # type: ignore[call-arg]
+        return kind(items)
     update(items)
     return twin
 

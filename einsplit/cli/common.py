@@ -37,4 +37,5 @@ def users_code() -> Iterator[None]:
 
 
 def print_json(fields: dict[str, object]) -> None:
+    """One JSON object on standard output, indented."""
     click.echo(json.dumps(fields, indent=2))

@@ -17,7 +17,7 @@ from einsplit.solver.plan import Plan
 from einsplit.solver.plan.explain import bytes_text, seconds_text
 from einsplit.solver.planner import METHODS, make_plan
 
-RIVALS = ("data-parallel", "whole")
+RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the plan's
 
 
 @click.command(epilog="Example: einsplit plan model.py:example --devices 4 -o plan.json")
@@ -46,7 +46,7 @@ def plan(target: str, devices: int | None, machine: str, method: str, output: st
     if output is not None:
         made.save(output)
     with progress(f"pricing {' and '.join(RIVALS)}"):
-        rivals = {method: make_plan(graph, chosen, method) for method in RIVALS}
+        rivals = {name: make_plan(graph, chosen, name) for name in RIVALS}
     if as_json:
         print_json(
             summary(made)

@@ -12,6 +12,7 @@ from einsplit.api import compile_plan, open_session
 from einsplit.cli.common import as_json, print_json, progress, target_argument, users_code
 from einsplit.cli.plan import searched
 from einsplit.cli.target import load_target
+from einsplit.einsum.kinds import tensor_dtype
 from einsplit.solver.machine import load_machine
 from einsplit.solver.plan import Plan
 from einsplit.solver.plan.explain import bytes_text, headline, seconds_text
@@ -71,7 +72,7 @@ def run(
             times.append(time.perf_counter() - start)
         moved = [traffic.bytes_sent for traffic in session.traffic]
     predicted = sum(program.predicted_bytes(collective) for collective in program.collectives)
-    outputs = {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in fetches.items()}
+    outputs = {name: [tensor_dtype(tensor), *tensor.shape] for name, tensor in fetches.items()}
     difference = None
     if check:
         with progress(f"running {target} itself"), users_code():

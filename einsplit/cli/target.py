@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from einsplit.errors import EinsplitError, did_you_mean
+from einsplit.errors import EinsplitError, did_you_mean, type_text
 from einsplit.graph import Graph
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def load_target(text: str) -> Target:
     """Run FILE.py, as `python FILE.py` would but for `__name__`, and call NAME. Raises TargetError."""
     path, _, name = text.rpartition(":")
     if not path or not name:
-        raise TargetError(f"{text!r} is not FILE.py:NAME.\n  {ADVICE}")
+        raise TargetError(f"{text!r} is not FILE.py:NAME.", ADVICE)
     file = Path(path)
     if not file.is_file():
         raise TargetError(f"{text!r}: there is no file {path!r}")
@@ -89,27 +89,27 @@ def load_target(text: str) -> Target:
     except EinsplitError:
         raise
     except (Exception, SystemExit) as error:
-        raise TargetError(f"{path} fails when it is run: {_place(error, path)}") from error
+        raise TargetError(f"{path} fails when it is run: {_described(error)}", _line(error, path)) from error
     # Libraries look up where a class was defined, and the module is gone when its file has run.
     module = types.ModuleType(MODULE)
     vars(module).update(scope)
     sys.modules[MODULE] = module
     if name not in scope:
         near = did_you_mean(name, [key for key, value in scope.items() if inspect.isfunction(value)])
-        raise TargetError(f"{path} has no {name!r}. {near}".rstrip() + f"\n  {ADVICE}")
+        raise TargetError(f"{path} has no {name!r}. {near}".rstrip(), ADVICE)
     return _called(text, path, name, scope[name])
 
 
 def _called(text: str, path: str, name: str, made: object) -> Target:
-    """What NAME is, or returns."""
+    """What NAME is, or returns. Raises TargetError."""
     if isinstance(made, Graph):
         return Target(made)
     if not callable(made) or isinstance(made, type):
-        raise TargetError(f"{text}: {name} is {_kind(made)}, not a function.\n  {ADVICE}")
+        raise TargetError(f"{text}: {name} is {type_text(made)}, not a function.", ADVICE)
     try:
         inspect.signature(made).bind()
     except TypeError as error:
-        raise TargetError(f"{text}: {name} cannot be called without arguments: {error}.\n  {ADVICE}") from error
+        raise TargetError(f"{text}: {name} cannot be called without arguments: {error}.", ADVICE) from error
     except ValueError:  # built in, without a signature
         pass
     try:
@@ -117,50 +117,49 @@ def _called(text: str, path: str, name: str, made: object) -> Target:
     except EinsplitError:
         raise
     except (Exception, SystemExit) as error:
-        raise TargetError(f"{text} fails when it is called: {_place(error, path)}") from error
+        raise TargetError(f"{text} fails when it is called: {_described(error)}", _line(error, path)) from error
     return _target(text, result)
 
 
 def _target(text: str, result: object) -> Target:
+    """What NAME returned. Raises TargetError where that is nothing to plan."""
     if isinstance(result, Graph):
         return Target(result)
     if not isinstance(result, tuple) or len(result) != 2:
-        what = f"a tuple of {len(result)}" if isinstance(result, tuple) else _kind(result)
-        raise TargetError(f"{text} returns {what}.\n  {ADVICE}")
+        what = f"a tuple of {len(result)}" if isinstance(result, tuple) else type_text(result)
+        raise TargetError(f"{text} returns {what}.", ADVICE)
     function, args = result
     if not callable(function) or isinstance(function, type):
-        raise TargetError(f"{text} returns a tuple whose first is {_kind(function)}.\n  {ADVICE}")
+        raise TargetError(f"{text} returns a tuple whose first is {type_text(function)}.", ADVICE)
     if isinstance(args, Mapping):
         return Target(function, (), {str(key): value for key, value in args.items()})
     if isinstance(args, (tuple, list)):
         return Target(function, tuple(args))
-    raise TargetError(f"{text}: args is {_kind(args)}; write a tuple, as in (model, (x,))")
+    raise TargetError(f"{text}: args is {type_text(args)}; write a tuple, as in (model, (x,))")
 
 
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
 
 
-def _place(error: BaseException, path: str) -> str:
-    """The error, and the last line of the user's file that led to it."""
-    where = ""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+def _line(error: BaseException, path: str) -> str:
+    """The last line of the user's file that led to the error, `at model.py:3: x = y`; empty where none did."""
     if isinstance(error, SyntaxError) and error.filename is not None:
-        where = f"\n  at {error.filename}:{error.lineno}: {(error.text or '').strip()}"
-        return f"{type(error).__name__}: {error.msg}{where}"
-    if frames:
-        where = f"\n  at {path}:{frames[-1].lineno}: {frames[-1].line}"
-    return f"{type(error).__name__}: {error}{where}"
+        return f"at {error.filename}:{error.lineno}: {(error.text or '').strip()}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f"at {path}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
 
 
 def random_inputs(graph: Graph) -> dict[str, torch.Tensor]:
     """Seeded random tensors for the inputs of a Graph that came without any."""
     import torch  # only to run
 
+    from einsplit.torch_dtypes import torch_dtype
+
     generator = torch.Generator().manual_seed(0)
     found = {}
     for name, at in graph.inputs.items():
-        dtype = getattr(torch, graph.nodes[at].dtype)
+        dtype = torch_dtype(graph.nodes[at].dtype)
         shape = graph.shape(at)
         if dtype.is_floating_point or dtype.is_complex:
             found[name] = torch.randn(shape, generator=generator, dtype=torch.float32).to(dtype)

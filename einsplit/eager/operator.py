@@ -13,8 +13,8 @@ from torch import Tensor
 
 from einsplit.eager.einsum import whole_einsum
 from einsplit.einsum.bound import BoundEinsum, bind_einsum
-from einsplit.einsum.kinds import tensor_dtype
 from einsplit.notation import parse_spec
+from einsplit.torch_dtypes import torch_dtype, torch_dtype_name
 
 
 @torch.library.custom_op(
@@ -32,14 +32,14 @@ def einsum_operator(
 @einsum_operator.register_fake
 def _(operands: Sequence[Tensor], spec: str, join: str, agg: str, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     bound = _bound(operands, spec, join, agg, names, sizes)
-    return operands[0].new_empty(bound.shape, dtype=getattr(torch, bound.dtype))
+    return operands[0].new_empty(bound.shape, dtype=torch_dtype(bound.dtype))
 
 
 def _bound(
     operands: Sequence[Tensor], spec: str, join: str, agg: str, names: Sequence[str], sizes: Sequence[int]
 ) -> BoundEinsum:
     shapes = [tuple(x.shape) for x in operands]
-    dtypes = [tensor_dtype(x) for x in operands]
+    dtypes = [torch_dtype_name(x.dtype) for x in operands]
     return bind_einsum(parse_spec(spec), shapes, dtypes, join, agg, dict(zip(names, sizes, strict=True)))
 
 

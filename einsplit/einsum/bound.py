@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from einsplit.errors import DtypeError, EinsplitError, NotationError, ShapeError, did_you_mean, report
-from einsplit.graph import Dims, dims_shape
+from einsplit.errors import DtypeError, EinsplitError, NotationError, Place, ShapeError, advice, did_you_mean
 from einsplit.monoid import MONOIDS, monoid
-from einsplit.notation import Bound, Spec, bind
+from einsplit.notation import Bound, Dims, Label, Spec, bind, dims_shape, flat
 from einsplit.scalar import (
     Expr,
     const,
@@ -21,6 +20,8 @@ from einsplit.scalar import (
     to_text,
     trace_join,
 )
+
+__all__ = ["BoundEinsum", "Join", "at_operand", "bind_einsum", "flat"]
 
 MAX_ELEMENTS = 2**47  # of a result: more than any machine's memory
 
@@ -34,10 +35,10 @@ class BoundEinsum:
     spec: Spec
     operands: tuple[Dims, ...]
     out: Dims
-    sizes: Mapping[str, int]  # of every label
+    sizes: Mapping[Label, int]  # of every label
     join: Expr
     agg: str
-    aggregated: tuple[str, ...]  # the labels that are not in the output
+    aggregated: tuple[Label, ...]  # the labels that are not in the output
     join_dtype: str
     dtype: str  # of the result: the join's own where nothing is aggregated
 
@@ -51,11 +52,6 @@ class BoundEinsum:
         return tuple(self.sizes[label] for label in flat(dims))
 
 
-def flat(dims: Dims) -> tuple[str, ...]:
-    """The labels of all dimensions in a row."""
-    return tuple(label for dim in dims for label in dim)
-
-
 def bind_einsum(
     spec: Spec,
     shapes: Sequence[tuple[int, ...]],
@@ -64,14 +60,18 @@ def bind_einsum(
     agg: str,
     sizes: Mapping[str, int],
 ) -> BoundEinsum:
-    """Raises NotationError, ShapeError or DtypeError for whatever does not fit."""
+    """The einsum `spec` of operands of these shapes and dtypes; `sizes` are those given by name.
+
+    Raises NotationError, ShapeError or DtypeError for whatever does not fit.
+    """
     _check_aggregation(agg)
     bound = bind(spec, shapes, sizes)
-    elements = prod(bound.sizes[label] for label in flat(bound.outputs[0]))
-    if elements > MAX_ELEMENTS:
-        raise ShapeError(f"the result would have {elements:,} elements: {spec.text}\n  Check the sizes given by name.")
-    expr = _expr(join, bound)
     out = bound.outputs[0]
+    num_elements = prod(dims_shape(out, bound.sizes))
+    if num_elements > MAX_ELEMENTS:
+        mistake = f"the result would have {num_elements:,} elements: {spec.text}"
+        raise ShapeError(mistake, "Check the sizes given by name.")
+    expr = _expr(join, bound)
     met = dict.fromkeys(label for dims in bound.operands for label in flat(dims))
     met.update(dict.fromkeys(label for label in bound.sizes if label in labels_of(expr)))
     aggregated = tuple(label for label in met if label not in flat(out))
@@ -81,7 +81,7 @@ def bind_einsum(
 
 
 def _expr(join: Join, bound: Bound) -> Expr:
-    """The join as an expression; the product of all operands for None."""
+    """The join as an expression; the product of all operands for None. Raises NotationError."""
     num_operands = len(bound.operands)
     if join is None:
         return _product(0, num_operands) if num_operands else const(1)
@@ -101,29 +101,28 @@ def _product(start: int, stop: int) -> Expr:
 
 
 def _check_expr(expr: Expr, num_operands: int, sizes: Mapping[str, int]) -> None:
-    """The laws that parse_join holds by itself: operands and labels are there."""
+    """The laws that parse_join holds by itself: operands and labels are there. Raises NotationError."""
     text = to_text(expr)
     for label in sorted(labels_of(expr)):
         if label not in sizes:
             known = f"Labels here: {' '.join(sizes) or 'none'}."
             start = text.index(f"index({label})") + len("index(")
-            advice = did_you_mean(label, sizes)
-            raise NotationError(report(f"unknown label {label!r}.", text, (start, start + len(label)), advice, known))
+            error = NotationError(f"unknown label {label!r}.", did_you_mean(label, sizes), known)
+            raise error.at(text, (start, start + len(label)))
     if max(operands_of(expr), default=-1) >= num_operands:
-        raise NotationError(f"the join asks for operand {max(operands_of(expr))} of {num_operands}.\n  {text}")
+        raise NotationError(f"the join asks for operand {max(operands_of(expr))} of {num_operands}.", text)
 
 
 def _check_aggregation(agg: object) -> None:
-    """Raises NotationError with its place in the call."""
-    text = f"agg={agg!r}"
-    if not isinstance(agg, str):
-        mistake = f"an aggregation is given by its name, not by {type(agg).__name__}."
-    elif agg not in MONOIDS:
-        mistake = f"unknown aggregation {agg!r}."
-    else:
-        return
-    advice = did_you_mean(str(agg), MONOIDS) or "Known: " + " ".join(MONOIDS) + "."
-    raise NotationError(report(mistake, text, (len("agg="), len(text)), advice))
+    """Raises NotationError, with its place in the call, for one that is none."""
+    try:
+        if not isinstance(agg, str):
+            mistake = f"an aggregation is given by its name, not by {type(agg).__name__}."
+            raise NotationError(mistake, advice(agg, MONOIDS))
+        monoid(agg)
+    except NotationError as error:
+        text = f"agg={agg!r}"
+        raise error.at(text, (len("agg="), len(text))) from None
 
 
 def _aggregated_dtype(agg: str, join: Expr, dtype: str) -> str:
@@ -131,12 +130,12 @@ def _aggregated_dtype(agg: str, join: Expr, dtype: str) -> str:
     try:
         return monoid(agg).result_dtype(dtype)
     except DtypeError as error:
-        mistake, *remarks = str(error).split("\n  ")
         text = to_text(join)
-        raise DtypeError(report(mistake, text, (0, len(text)), f"The join gives {dtype}.", *remarks)) from None
+        place = Place(text, (0, len(text)))
+        raise DtypeError(error.mistake, f"The join gives {dtype}.", *error.remarks, place=place) from None
 
 
 def at_operand(spec: Spec, position: int, error: type[EinsplitError], mistake: str, *remarks: str) -> EinsplitError:
     """An error that points at one operand in the text."""
     span = spec.operands[position].span if position < len(spec.operands) else (len(spec.text), len(spec.text))
-    return error(report(mistake, spec.text, span, *remarks))
+    return error(mistake, *remarks, place=Place(spec.text, span))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, overload
 
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsplit.builder.views import Value
-from einsplit.einsum.bound import BoundEinsum, Join, bind_einsum, flat
-from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, kind_of, tensor_dtype
+from einsplit.einsum.bound import BoundEinsum, Join, bind_einsum
+from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, owner_of, tensor_dtype
 from einsplit.einsum.symbolic import symbolic_einsum
 from einsplit.errors import NotationError
 from einsplit.evaluate import Read, einsum_value
 from einsplit.monoid import Array
-from einsplit.notation import Spec, parse_spec
+from einsplit.notation import Spec, flat, parse_spec
 from einsplit.scalar import Expr
 
 if TYPE_CHECKING:
@@ -67,54 +67,44 @@ def einsum(
     Raises NotationError, ShapeError or DtypeError that point at the mistake.
     """
     read = _read(spec)
-    kind = kind_of(read, operands)
-    if kind == "symbolic":
+    owner = owner_of(read, operands)
+
+    def bound(shapes: Iterable[tuple[int, ...]], dtypes: Iterable[str]) -> BoundEinsum:
+        # Remembered where all of it can be told apart by value: a model asks for the same few in every step.
+        plain = isinstance(agg, str) and all(type(size) is int for size in sizes.values())
+        is_plain = plain and (join is None or isinstance(join, (str, Expr)))
+        bind = _bound if is_plain else _bound.__wrapped__
+        return bind(spec, tuple(shapes), tuple(dtypes), join, agg, tuple(sizes.items()))
+
+    if owner == "symbolic":
         values = as_values(read, operands)
-        bound = _bound(spec, [v.shape for v in values], [v.dtype for v in values], join, agg, sizes)
-        return symbolic_einsum(bound, values)
-    if kind == "torch":
+        return symbolic_einsum(bound((x.shape for x in values), (x.dtype for x in values)), values)
+    if owner == "torch":
         # The one way from the core to a door, taken only by who has loaded torch: `import einsplit` stays light.
         from einsplit.eager import einsum_tensors
 
         tensors = as_tensors(read, operands)
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-        return einsum_tensors(_bound(spec, shapes, [tensor_dtype(x) for x in tensors], join, agg, sizes), tensors)
+        return einsum_tensors(bound((tuple(x.shape) for x in tensors), map(tensor_dtype, tensors)), tensors)
     arrays = as_arrays(read, operands)
-    bound = _bound(spec, [a.shape for a in arrays], [a.dtype.name for a in arrays], join, agg, sizes)
-    return _einsum_arrays(bound, arrays)
+    return _einsum_arrays(bound((x.shape for x in arrays), (x.dtype.name for x in arrays)), arrays)
 
 
 def _read(spec: object) -> Spec:
     if not isinstance(spec, str):
-        advice = "As in einsum('i j, j k -> i k', x, y)."
-        raise NotationError(f"an einsum begins with its text, not with {type(spec).__name__}.\n  {advice}")
+        mistake = f"an einsum begins with its text, not with {type(spec).__name__}."
+        raise NotationError(mistake, "As in einsum('i j, j k -> i k', x, y).")
     return _parsed(spec)
 
 
 _parsed = lru_cache(maxsize=512)(parse_spec)
 
 
-def _bound(
-    spec: str,
-    shapes: Sequence[tuple[int, ...]],
-    dtypes: Sequence[str],
-    join: Join,
-    agg: str,
-    sizes: Mapping[str, int],
-) -> BoundEinsum:
-    """The einsum bound to its operands; remembered, since a model asks for the same few in every step."""
-    plain = isinstance(agg, str) and all(type(size) is int for size in sizes.values())
-    if plain and (join is None or isinstance(join, (str, Expr))):
-        return _remembered(spec, tuple(shapes), tuple(dtypes), join, agg, tuple(sizes.items()))
-    return bind_einsum(_parsed(spec), shapes, dtypes, join, agg, sizes)
-
-
 @lru_cache(maxsize=512)
-def _remembered(
+def _bound(
     spec: str,
     shapes: tuple[tuple[int, ...], ...],
     dtypes: tuple[str, ...],
-    join: str | Expr | None,
+    join: Join,
     agg: str,
     sizes: tuple[tuple[str, int], ...],
 ) -> BoundEinsum:
@@ -122,6 +112,7 @@ def _remembered(
 
 
 def _einsum_arrays(bound: BoundEinsum, arrays: Sequence[Array]) -> Array:
+    """The einsum's value, a new array of `bound.shape`."""
     reads = [
         Read(array.reshape(bound.factor_shape(dims)), flat(dims))
         for array, dims in zip(arrays, bound.operands, strict=True)

@@ -1,4 +1,4 @@
-"""Whose values the operands are: numpy's, torch's or a Builder's. All of one kind, and each of a known dtype."""
+"""Whose values the operands are: numpy's, torch's or a Builder's. All of one owner, and each of a known dtype."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from einsplit.notation import Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["numpy", "torch", "symbolic"]
-_NAMES: dict[Kind, str] = {"numpy": "a numpy array", "torch": "a torch tensor", "symbolic": "a symbolic value"}
-_ADVICE: dict[frozenset[Kind], str] = {
+Owner = Literal["numpy", "torch", "symbolic"]
+_NAMES: dict[Owner, str] = {"numpy": "a numpy array", "torch": "a torch tensor", "symbolic": "a symbolic value"}
+_ADVICE: dict[frozenset[Owner], str] = {
     frozenset(("numpy", "torch")): "Convert one: torch.as_tensor(...), or .numpy().",
     frozenset(("numpy", "symbolic")): "Make the array an input of the graph: builder.input(...).",
     frozenset(("torch", "symbolic")): "Make the tensor an input of the graph: builder.input(...).",
 }
 
 
-def _kind(operand: object) -> Kind:
+def _owner(operand: object) -> Owner:
     if isinstance(operand, Value):
         return "symbolic"
     return "torch" if _is_tensor(operand) else "numpy"
@@ -39,20 +39,21 @@ def _is_tensor(operand: object) -> TypeGuard[Tensor]:
     return tensor is not None and isinstance(operand, tensor)
 
 
-def kind_of(spec: Spec, operands: Sequence[object]) -> Kind:
-    """The kind of all operands; numpy where there are none. Raises DtypeError where they differ."""
-    kinds = [_kind(operand) for operand in operands]
-    for position, kind in enumerate(kinds):
-        if kind != kinds[0]:
-            what = _NAMES[kind] if kind != "numpy" else _described(operands[position])
-            first = _NAMES[kinds[0]] if kinds[0] != "numpy" else _described(operands[0])
-            mistake = f"operand {position} is {what}, operand 0 {first}."
-            raise at_operand(spec, position, DtypeError, mistake, _ADVICE[frozenset((kind, kinds[0]))])
-    return kinds[0] if kinds else "numpy"
+def owner_of(spec: Spec, operands: Sequence[object]) -> Owner:
+    """Whose values all operands are; numpy's where there are none. Raises DtypeError where they differ."""
+    owners = [_owner(operand) for operand in operands]
+    for position, owner in enumerate(owners):
+        if owner != owners[0]:
+            mistake = f"operand {position} is {_described(operands[position])}, operand 0 {_described(operands[0])}."
+            raise at_operand(spec, position, DtypeError, mistake, _ADVICE[frozenset((owner, owners[0]))])
+    return owners[0] if owners else "numpy"
 
 
 def _described(operand: object) -> str:
-    return _NAMES["numpy"] if isinstance(operand, np.ndarray) else f"of type {type(operand).__name__}"
+    """`a torch tensor`; lists and numbers, which numpy would take, by their type."""
+    owner = _owner(operand)
+    is_named = owner != "numpy" or isinstance(operand, np.ndarray)
+    return _NAMES[owner] if is_named else f"of type {type(operand).__name__}"
 
 
 def checked_dtype(spec: Spec, position: int, name: str) -> str:
@@ -60,9 +61,8 @@ def checked_dtype(spec: Spec, position: int, name: str) -> str:
     try:
         return check_dtype(name)
     except DtypeError as error:
-        _, *remarks = str(error).split("\n  ")
         mistake = f"operand {position} is of the unknown dtype {name!r}."
-        raise at_operand(spec, position, DtypeError, mistake, *remarks) from None
+        raise at_operand(spec, position, DtypeError, mistake, *error.remarks) from None
 
 
 def as_arrays(spec: Spec, operands: Sequence[object]) -> tuple[Array, ...]:
@@ -94,7 +94,10 @@ def as_tensors(spec: Spec, operands: Sequence[object]) -> tuple[Tensor, ...]:
 
 
 def tensor_dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+    """The name of its dtype, be it one that a Graph has or not."""
+    from einsplit.torch_dtypes import torch_dtype_name  # loads torch, as whoever holds a tensor has
+
+    return torch_dtype_name(tensor.dtype)
 
 
 def as_values(spec: Spec, operands: Sequence[object]) -> tuple[Value, ...]:

@@ -8,7 +8,7 @@ from einsplit.builder import Origin, variable_index
 from einsplit.builder.settle import VariableDims
 from einsplit.builder.views import Value
 from einsplit.einsum.bound import BoundEinsum
-from einsplit.graph import Dims
+from einsplit.notation import Dims
 from einsplit.notation.spec import ELLIPSIS
 from einsplit.scalar import substitute
 
@@ -16,7 +16,7 @@ _ORIGIN = Origin("einsum")
 
 
 def symbolic_einsum(bound: BoundEinsum, values: Sequence[Value], origin: Origin = _ORIGIN) -> Value:
-    """The node's value; its labels propose their own names. `values` holds at least one."""
+    """The node's value; its labels propose their own names. `values` holds at least one, all of one builder."""
     builder = values[0].builder
     variables = {
         label: builder.variable(size, None if label.startswith(ELLIPSIS) else label)

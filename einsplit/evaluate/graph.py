@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 
 from einsplit.dtypes import dtype_name, numpy_dtype
-from einsplit.errors import DtypeError, GraphError, ShapeError, did_you_mean
+from einsplit.errors import DtypeError, GraphError, ShapeError, advice
 from einsplit.evaluate.join import Read, aligned, diagonal, einsum_value
 from einsplit.graph import Graph, Input, Kernel, dims_shape, dims_text, factors
 from einsplit.kernels.registry import reference
 from einsplit.monoid import Array
+from einsplit.notation import flat
 
 
 def evaluate(graph: Graph, tensors: Mapping[str, Array]) -> dict[str, Array]:
@@ -33,33 +34,33 @@ def evaluate(graph: Graph, tensors: Mapping[str, Array]) -> dict[str, Array]:
             values[at] = _kernel(graph, node, reads)
         else:
             values[at] = einsum_value(reads, factors(node), node.join, node.agg, graph.sizes, node.dtype)
-        for read in {operand.node for operand in node.operands}:
-            if last_use[read] == at and read not in wanted:
-                del values[read]
+        for used in {operand.node for operand in node.operands}:
+            if last_use[used] == at and used not in wanted:
+                del values[used]
     found = {name: values[at].reshape(graph.shape(at)) for name, at in graph.outputs}
     found |= {f"{graph.nodes[s].name}'": values[at].reshape(graph.shape(at)) for s, at in graph.updates}
     return found
 
 
 def _check_names(graph: Graph, tensors: Mapping[str, Array]) -> None:
+    """Raises GraphError unless the tensors are the inputs, all and no others."""
     for name in graph.inputs:
         if name not in tensors:
             given = ", ".join(tensors) or "none"
-            raise GraphError(f"input {name!r} of the graph is not given.\n  Given: {given}.")
+            raise GraphError(f"input {name!r} of the graph is not given.", f"Given: {given}.")
     for name in tensors:
         if name not in graph.inputs:
-            advice = did_you_mean(name, graph.inputs) or f"Inputs: {', '.join(graph.inputs) or 'none'}."
-            raise GraphError(f"the graph has no input {name!r}.\n  {advice}")
+            raise GraphError(f"the graph has no input {name!r}.", advice(name, graph.inputs, "Inputs"))
 
 
 def _input(graph: Graph, node: Input, tensor: Array) -> Array:
-    """The tensor, one dimension for each factor."""
-    array = np.asarray(tensor)
-    if array.shape != dims_shape(node.dims, graph.sizes):
-        wanted = f"{dims_text(node.dims)} = {dims_shape(node.dims, graph.sizes)}"
-        raise ShapeError(f"input {node.name!r} has shape {array.shape}.\n  The graph has {wanted}.")
+    """The tensor, one dimension for each factor. Raises ShapeError or DtypeError where it does not fit."""
+    array, shape = np.asarray(tensor), dims_shape(node.dims, graph.sizes)
+    if array.shape != shape:
+        remark = f"The graph has {dims_text(node.dims)} = {shape}."
+        raise ShapeError(f"input {node.name!r} has shape {array.shape}.", remark)
     if dtype_name(array.dtype) != node.dtype:
-        raise DtypeError(f"input {node.name!r} is {array.dtype}.\n  The graph has {node.dtype}.")
+        raise DtypeError(f"input {node.name!r} is {array.dtype}.", f"The graph has {node.dtype}.")
     return array.reshape(_factor_shape(graph, node))
 
 
@@ -71,7 +72,7 @@ def _kernel(graph: Graph, node: Kernel, reads: Sequence[Read]) -> Array:
     """The node's own one of the kernel's results, one dimension for each factor."""
     operands = []
     for read, dims in zip(reads, node.reads, strict=True):
-        order = [label for dim in dims for label in dim]
+        order = flat(dims)
         full = np.broadcast_to(aligned(diagonal(read), order), [graph.sizes[label] for label in order])
         operands.append(full.reshape(dims_shape(dims, graph.sizes)))
     attributes = msgspec.json.decode(node.attributes, type=dict[str, object])

@@ -100,6 +100,7 @@ class _Joined:
     sizes: Mapping[str, int]
 
     def value(self) -> Array:
+        """The aggregate of all blocks, one dimension for each label of the output."""
         steps = typed_steps(self.join, [dtype_name(read.array.dtype) for read in self.reads])
         whole = [self.sizes[label] for label in self.out]
         if not self.aggregated:
@@ -122,6 +123,7 @@ class _Joined:
         return total
 
     def _place(self, where: Block) -> tuple[slice, ...]:
+        """Where the value of a block stands in the value of all."""
         return tuple(where[label] for label in self.out)
 
     def _blocks(self, order: Labels) -> Iterator[Block]:
@@ -147,7 +149,7 @@ class _Joined:
             part = read.array[tuple(where[label] for label in read.labels)]
             parts.append(aligned(Read(part, read.labels), order))
 
-        def index(label: str) -> Array:
+        def index(label: str) -> Array:  # from the start of the label, not of the block
             held = np.arange(where[label].start, where[label].stop, dtype=np.int64)
             return aligned(Read(held, (label,)), order)
 

@@ -18,13 +18,14 @@ from einsplit.monoid import Array, monoid
 
 
 def _ordered(dtype: str) -> tuple[str, ...]:
-    """The dtypes of values and of their indices."""
+    """The dtypes of values and of their indices. Raises DtypeError for numbers without an order."""
     if kind(dtype) == "complex":
-        raise DtypeError("complex numbers have no order.\n  Take abs first.")
+        raise DtypeError("complex numbers have no order.", "Take abs first.")
     return dtype, "int64"
 
 
 def _summed(dtype: str) -> tuple[str, ...]:
+    """The dtype of sums."""
     return (monoid("sum").result_dtype(dtype),)
 
 

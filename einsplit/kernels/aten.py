@@ -5,14 +5,16 @@ The operator is looked up in torch's own registry; a name that is not registered
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from einsplit.dtypes import DType
 from einsplit.errors import RunError
 from einsplit.monoid import Array
+from einsplit.torch_dtypes import torch_dtype
 
 
 def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> list[Tensor]:
@@ -23,20 +25,56 @@ def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) 
     assert isinstance(args, list) and isinstance(given, dict)
     kwargs = {name: _filled(part, operands) for name, part in given.items() if part != {"drop": True}}
     result = _operator(str(attributes["op"]))(*args, **kwargs)
-    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    results = [result] if isinstance(result, Tensor) else list(result)
     return [part.resolve_conj().resolve_neg() for part in results]  # not to be done by whoever copies the bytes
 
 
-def _operator(name: str) -> torch._ops.OpOverload:
-    found: object = torch.ops
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if not isinstance(found, torch._ops.OpOverload):
+def call_gradient(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> Tensor:
+    """The vector-Jacobian product of an operator: torch.func.vjp of its result number `of`, by one operand.
+
+    `attributes['wrt']` names that operand, and `operands` are those of the operator and the adjoint of its result. Of
+    gradients of gradients, `wrt` holds one number for each level, every level has one more operand.
+    """
+    levels = attributes["wrt"]
+    assert isinstance(levels, list)
+    if not levels:
+        return call_operator(attributes, operands)[int(str(attributes["of"]))]
+    *inputs, adjoint = operands
+    k = int(levels[-1])
+    below = {**attributes, "wrt": levels[:-1]}
+
+    def of_operand(x: Tensor) -> Tensor:
+        return call_gradient(below, [*inputs[:k], x, *inputs[k + 1 :]])
+
+    _, pull = torch.func.vjp(of_operand, inputs[k])
+    found: tuple[Tensor, ...] = pull(adjoint.contiguous())
+    return found[0].contiguous()
+
+
+def missing_gradient(attributes: Mapping[str, object], operands: Sequence[tuple[tuple[int, ...], DType]]) -> str:
+    """Why torch does not differentiate this, or the empty text; `operands` are (shape, dtype), the adjoint included."""
+    metas = [torch.empty(shape, dtype=torch_dtype(dtype), device="meta") for shape, dtype in operands]
+    try:
+        call_gradient(attributes, metas)
+    except (NotImplementedError, RuntimeError) as error:
+        return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return ""
+
+
+def _operator(name: str) -> Callable[..., Tensor | Sequence[Tensor]]:
+    """The operator called `library.name.overload`. Raises RunError where torch's registry has none."""
+    library, _, rest = name.partition(".")
+    packet_name, _, overload = rest.partition(".")
+    packet = getattr(getattr(torch.ops, library, None), packet_name, None)
+    overloads = getattr(packet, "overloads", None)
+    if overloads is None or overload not in overloads():
         raise RunError(f"torch has no operator {name!r} here: import the library that registers it in every worker")
+    found: Callable[..., Tensor | Sequence[Tensor]] = getattr(packet, overload)
     return found
 
 
 def _filled(argument: object, operands: Sequence[Tensor]) -> object:
+    """The argument with tensors, dtypes and numbers in the place of what stands for them in JSON."""
     if isinstance(argument, list):
         return [_filled(part, operands) for part in argument]
     if not isinstance(argument, dict):
@@ -44,7 +82,7 @@ def _filled(argument: object, operands: Sequence[Tensor]) -> object:
     if "tensor" in argument:
         return operands[argument["tensor"]]
     if "dtype" in argument:
-        return getattr(torch, argument["dtype"])
+        return torch_dtype(argument["dtype"])
     if "float" in argument:
         return float(argument["float"])
     if "complex" in argument:
@@ -55,5 +93,16 @@ def _filled(argument: object, operands: Sequence[Tensor]) -> object:
 
 def reference(attributes: Mapping[str, object], operands: Sequence[Array], shape: tuple[int, ...]) -> list[Array]:
     """The results on numpy arrays."""
-    found = call_operator(attributes, [torch.from_numpy(np.array(operand)) for operand in operands])
+    found = call_operator(attributes, _tensors(operands))
     return [result.numpy() for result in found]
+
+
+def reference_gradient(
+    attributes: Mapping[str, object], operands: Sequence[Array], shape: tuple[int, ...]
+) -> list[Array]:
+    """The gradient on numpy arrays."""
+    return [call_gradient(attributes, _tensors(operands)).numpy()]
+
+
+def _tensors(arrays: Sequence[Array]) -> list[Tensor]:
+    return [torch.from_numpy(np.array(array)) for array in arrays]

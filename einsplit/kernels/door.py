@@ -8,13 +8,12 @@ from typing import NoReturn
 
 from einsplit.builder import Origin
 from einsplit.builder.views import Value
-from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, kind_of, tensor_dtype
-from einsplit.errors import NotationError, ShapeError, did_you_mean, report
-from einsplit.graph import Dims, dims_shape
+from einsplit.einsum.kinds import as_arrays, as_tensors, as_values, owner_of, tensor_dtype
+from einsplit.errors import NotationError, Place, ShapeError, Span, advice
 from einsplit.kernels.along import ALONG
 from einsplit.kernels.registry import reference
 from einsplit.kernels.rows import Along
-from einsplit.notation import Spec, bind, dims_text, parse_signature
+from einsplit.notation import Dims, Label, Spec, bind, dims_shape, dims_text, flat, parse_signature
 
 
 def kernel(name: str, signature: str, /, *operands: object, output: int | None = None, **attributes: int) -> object:
@@ -33,13 +32,13 @@ def kernel(name: str, signature: str, /, *operands: object, output: int | None =
     """
     row = _row(name)
     spec = parse_signature(signature)
-    kind = kind_of(spec, operands)
+    owner = owner_of(spec, operands)
     options = {key: _option(name, key, attributes.pop(key, default)) for key, default in row.options.items()}
-    if kind == "symbolic":
+    if owner == "symbolic":
         values = as_values(spec, operands)
         call = _bind(row, spec, [value.shape for value in values], attributes)
         return call.chosen(output, _symbolic(call, values[0], options))
-    if kind == "torch":
+    if owner == "torch":
         # The way from the core to a door, taken only by who has loaded torch: `import einsplit` stays light.
         from einsplit.eager import kernel_tensors
 
@@ -54,13 +53,14 @@ def kernel(name: str, signature: str, /, *operands: object, output: int | None =
 
 
 def _row(name: str) -> Along:
+    """The kernel that users call by that name. Raises NotationError."""
     if name not in ALONG:
-        advice = did_you_mean(str(name), ALONG) or "Known: " + " ".join(ALONG) + "."
-        raise NotationError(f"unknown kernel {name!r}.\n  {advice}")
+        raise NotationError(f"unknown kernel {name!r}.", advice(name, ALONG))
     return ALONG[name]
 
 
 def _option(name: str, key: str, value: int) -> bool:
+    """`value`, given as `key` of kernel `name`. Raises NotationError for anything but True and False."""
     if not isinstance(value, bool):
         raise NotationError(f"{key} of {name} is True or False, not {value!r}.")
     return value
@@ -75,14 +75,15 @@ class _Call:
     operand: Dims
     out: Dims
     dim: int
-    sizes: Mapping[str, int]
+    sizes: Mapping[Label, int]
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of every result."""
         return dims_shape(self.out, self.sizes)
 
     def chosen(self, output: int | None, results: Sequence[object]) -> object:
-        """What the user asked for of all results."""
+        """What the user asked for of all results. Raises NotationError where there is no such one."""
         if output is None:
             return tuple(results) if len(self.spec.outputs) > 1 else results[0]
         if not 0 <= output < len(results):
@@ -90,8 +91,11 @@ class _Call:
         return results[output]
 
 
-def _bind(row: Along, spec: Spec, shapes: Sequence[tuple[int, ...]], sizes: Mapping[str, int]) -> _Call:
-    """Raises NotationError or ShapeError where the signature is not the kernel's, or not the operand's."""
+def _bind(row: Along, spec: Spec, shapes: Sequence[tuple[int, ...]], sizes: Mapping[Label, int]) -> _Call:
+    """The kernel bound to operands of these shapes.
+
+    Raises NotationError or ShapeError where the signature is not the kernel's, or not the operand's.
+    """
     bound = bind(spec, shapes, sizes)
     if len(bound.operands) != 1:
         _refuse(row, spec, (0, len(spec.text)), f"{row.name} takes one operand.")
@@ -111,14 +115,14 @@ def _bind(row: Along, spec: Spec, shapes: Sequence[tuple[int, ...]], sizes: Mapp
     length, kept = (dims_shape((dims[dim],), bound.sizes)[0] for dims in (operand, out))
     if kept > length:
         mistake = f"{row.name} gives {kept} elements of {length}."
-        raise ShapeError(report(mistake, spec.text, spec.outputs[0].span, "There are not so many."))
+        raise ShapeError(mistake, "There are not so many.", place=Place(spec.text, spec.outputs[0].span))
     return _Call(row, spec, operand, out, dim, bound.sizes)
 
 
 def _whole(row: Along, spec: Spec, dims: Dims, brackets: frozenset[str], position: int) -> int:
-    """The one dimension in brackets."""
+    """Which of the dims of the operand, or of an output, is in brackets. Raises NotationError unless it is one."""
     term = (*spec.operands, *spec.outputs)[position]
-    labels = [label for dim in dims for label in dim]
+    labels = flat(dims)
     whole = [k for k, dim in enumerate(dims) if brackets & set(dim)]
     if len(whole) != 1 or not brackets.issuperset(dims[whole[0]]):
         _refuse(row, spec, term.span, f"{row.name} works along one dimension, all of it in brackets.")
@@ -127,8 +131,8 @@ def _whole(row: Along, spec: Spec, dims: Dims, brackets: frozenset[str], positio
     return whole[0]
 
 
-def _refuse(row: Along, spec: Spec, span: tuple[int, int], mistake: str) -> NoReturn:
-    raise NotationError(report(mistake, spec.text, span, f"As in {row.example!r}."))
+def _refuse(row: Along, spec: Spec, span: Span, mistake: str) -> NoReturn:
+    raise NotationError(mistake, f"As in {row.example!r}.", place=Place(spec.text, span))
 
 
 def _symbolic(call: _Call, value: Value, options: Mapping[str, bool]) -> tuple[Value, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from einsplit.errors import GraphError, did_you_mean
+from einsplit.errors import GraphError, advice
 from einsplit.kernels import along, shaping
 from einsplit.kernels.rows import Reference
 
@@ -11,12 +11,11 @@ REFERENCES: dict[str, Reference] = {**shaping.REFERENCES, **along.REFERENCES}
 
 def reference(name: str) -> Reference:
     """The function `(attributes, arrays, shape of the result) -> results` of a kernel. Raises GraphError."""
-    if name == "aten":
-        # Its meaning is torch's own, so torch is loaded where such a node is met, and nowhere else.
-        from einsplit.kernels.aten import reference as call_torch
+    if name in ("aten", "aten_vjp"):
+        # Their meaning is torch's own, so torch is loaded where such a node is met, and nowhere else.
+        from einsplit.kernels import aten
 
-        return call_torch
+        return aten.reference if name == "aten" else aten.reference_gradient
     if name not in REFERENCES:
-        advice = did_you_mean(name, REFERENCES) or "Known: " + " ".join((*REFERENCES, "aten")) + "."
-        raise GraphError(f"unknown kernel {name!r}.\n  {advice}")
+        raise GraphError(f"unknown kernel {name!r}.", advice(name, (*REFERENCES, "aten")))
     return REFERENCES[name]

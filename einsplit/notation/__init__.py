@@ -5,18 +5,21 @@ signature; `bind` brings shapes and sizes to what was read.
 """
 
 from einsplit.notation.bind import Bound, bind
+from einsplit.notation.dims import Dims, Label, dims_shape, dims_text, flat
 from einsplit.notation.parse import parse_signature, parse_spec
-from einsplit.notation.spec import Dims, Spec, Term, dims_text, labels_of, spec_text
+from einsplit.notation.spec import Spec, Term, labels_of
 
 __all__ = [
     "Bound",
     "Dims",
+    "Label",
     "Spec",
     "Term",
     "bind",
+    "dims_shape",
     "dims_text",
+    "flat",
     "labels_of",
     "parse_signature",
     "parse_spec",
-    "spec_text",
 ]

@@ -6,10 +6,11 @@ from math import prod
 from operator import index as as_int
 from typing import NoReturn
 
-from einsplit.errors import NotationError, ShapeError, Span, did_you_mean, report
+from einsplit.errors import Place, ShapeError, Span, advice, ask, did_you_mean
+from einsplit.notation.dims import Dims, Label, dims_text, flat
 from einsplit.notation.parse import word_advice
-from einsplit.notation.spec import ELLIPSIS, Dims, Spec, Term, dims_text, labels_of
-from einsplit.notation.term import normal
+from einsplit.notation.spec import ELLIPSIS, Spec, Term, label_places, labels_of
+from einsplit.notation.term import fail, normal
 
 Shape = tuple[int, ...]
 
@@ -21,9 +22,9 @@ class Bound:
     spec: Spec
     operands: tuple[Dims, ...]
     outputs: tuple[Dims, ...]
-    sizes: Mapping[str, int]  # of every label, in order of first appearance
-    brackets: frozenset[str]
-    aggregations: tuple[tuple[str, str], ...]
+    sizes: Mapping[Label, int]  # of every label, in order of first appearance
+    brackets: frozenset[Label]
+    aggregations: tuple[tuple[Label, str], ...]
 
 
 def bind(spec: Spec, shapes: Sequence[Shape], sizes: Mapping[str, int]) -> Bound:
@@ -45,14 +46,18 @@ def bind(spec: Spec, shapes: Sequence[Shape], sizes: Mapping[str, int]) -> Bound
     binding.give(sizes)
     binding.learn(operands)
     binding.check_outputs(outputs)
-    order = dict.fromkeys(label for dims in (*operands, *outputs) for dim in dims for label in dim)
+    order = dict.fromkeys(label for dims in (*operands, *outputs) for label in flat(dims))
+
+    def spelled(name: Label) -> tuple[Label, ...]:
+        return hidden if name == ELLIPSIS else (name,)
+
     return Bound(
         spec,
         operands,
         outputs,
         {label: binding.sizes[label] for label in order},
-        frozenset(label for name in spec.brackets for label in (hidden if name == ELLIPSIS else (name,))),
-        tuple((label, agg) for name, agg in spec.aggregations for label in (hidden if name == ELLIPSIS else (name,))),
+        frozenset(label for name in spec.brackets for label in spelled(name)),
+        tuple((label, agg) for name, agg in spec.aggregations for label in spelled(name)),
     )
 
 
@@ -62,12 +67,14 @@ def _hidden(count: int) -> tuple[str, ...]:
 
 
 def _expand(term: Term, hidden: tuple[str, ...]) -> Dims:
+    """The term's dims, with those of `...` in its place."""
     if term.ellipsis is None:
         return term.dims
     return term.dims[: term.ellipsis] + tuple((label,) for label in hidden) + term.dims[term.ellipsis :]
 
 
 def _named(label: str) -> str:
+    """The label as messages name it: `label 'i'`."""
     if label.startswith(ELLIPSIS):
         return f"dimension {label.removeprefix(ELLIPSIS)} from the right under '...'"
     return f"label {label!r}"
@@ -84,6 +91,8 @@ def _shown(shapes: Sequence[Shape]) -> str:
 
 @dataclass(slots=True)
 class _Binding:
+    """The sizes learnt so far, and where: a contradiction names both places."""
+
     spec: Spec
     terms: tuple[Term, ...]
     shapes: tuple[Shape, ...]
@@ -91,7 +100,7 @@ class _Binding:
     origins: dict[str, str] = field(default_factory=dict)  # where the size of a label was learnt
 
     def fail(self, mistake: str, span: Span, *remarks: str) -> NoReturn:
-        raise ShapeError(report(mistake, self.spec.text, span, _shown(self.shapes), *remarks))
+        raise ShapeError(mistake, _shown(self.shapes), *remarks, place=Place(self.spec.text, span))
 
     def check_operands(self) -> None:
         if len(self.terms) != len(self.shapes):
@@ -108,12 +117,12 @@ class _Binding:
             num_hidden = len(shape) - len(term.dims)
             if num_hidden < 0 or (num_hidden > 0 and term.ellipsis is None):
                 least = " or more" if term.ellipsis is not None else ""
-                advice = word_advice(self.spec, term)
-                if not advice and num_hidden > 0:
-                    advice = "Leading dimensions without a name are written '...'."
+                remark = word_advice(self.spec, term)
+                if not remark and num_hidden > 0:
+                    remark = "Leading dimensions without a name are written '...'."
                 given = f"{len(shape)} dimension{'' if len(shape) == 1 else 's'}"
                 mistake = f"operand {position} has {given}, the text names {len(term.dims)}{least}."
-                self.fail(mistake, term.span, advice)
+                self.fail(mistake, term.span, remark)
             expanded.append(_expand(term, _hidden(num_hidden if term.ellipsis is not None else 0)))
             most = max(most, num_hidden)
         return tuple(expanded), most
@@ -125,9 +134,8 @@ class _Binding:
             label = next((name for name in known if normal(name) == given), given)
             if label not in known:
                 everything = (0, len(self.spec.text))
-                advice = did_you_mean(label, known) or f"Labels here: {' '.join(known) or 'none'}."
                 mistake = f"a size is given for {label!r}, which stands nowhere."
-                raise NotationError(report(mistake, self.spec.text, everything, advice))
+                fail(mistake, self.spec.text, everything, advice(label, known, "Labels here"))
             try:
                 self.sizes[label] = -1 if isinstance(size, bool) else as_int(size)
             except TypeError:
@@ -138,11 +146,8 @@ class _Binding:
 
     def span_of(self, label: str) -> Span:
         """Where the label first stands."""
-        for term in (*self.spec.operands, *self.spec.outputs):
-            for dim, spans in zip(term.dims, term.label_spans, strict=True):
-                if label in dim:
-                    return spans[dim.index(label)]
-        return (0, len(self.spec.text))
+        terms = (*self.spec.operands, *self.spec.outputs)
+        return next(span for term in terms for name, span in label_places(term) if name == label)
 
     def learn(self, operands: Sequence[Dims]) -> None:
         """Takes the sizes of plain dimensions, then of composite ones till no more can be told."""
@@ -168,16 +173,17 @@ class _Binding:
             )
 
     def _settle(self, label: str, size: int, position: int, span: Span) -> None:
+        """Takes the size that an operand gives to a label; raises ShapeError where it has another."""
         if label not in self.sizes:
             self.sizes[label], self.origins[label] = size, f"in operand {position}"
         elif (known := self.sizes[label]) != size:
-            advice = "Two dimensions that differ need two labels."
+            remark = "Two dimensions that differ need two labels."
             if 1 in (known, size):
-                advice = "A dimension of size 1 is not stretched: write 1 in the place of its label."
+                remark = "A dimension of size 1 is not stretched: write 1 in the place of its label."
                 if label.startswith(ELLIPSIS):
-                    advice = "A dimension of size 1 is not stretched: drop it, or name it."
+                    remark = "A dimension of size 1 is not stretched: drop it, or name it."
             where = f"has size {known} {self.origins[label]} and {size} in operand {position}"
-            self.fail(f"{_named(label)} {where}.", span, advice)
+            self.fail(f"{_named(label)} {where}.", span, remark)
 
     def _factor(self, position: int, at: int, dim: tuple[str, ...]) -> bool:
         """Whether the composite dimension is settled: all its labels known and its size their product."""
@@ -187,20 +193,18 @@ class _Binding:
         text = dims_text((dim,))
         if not unknown:
             if known != size:
-                self.fail(
-                    f"{text} has size {known}, and operand {position} has {size} there.",
-                    span,
-                    self._list(dim),
-                )
+                mistake = f"{text} has size {known}, and operand {position} has {size} there."
+                self.fail(mistake, span, self._known_sizes(dim))
             return True
         if len(unknown) > 1 or known == 0:
             return False
         if size % known:
-            self.fail(f"{text} = {size} in operand {position} is no multiple of {known}.", span, self._list(dim))
+            self.fail(f"{text} = {size} in operand {position} is no multiple of {known}.", span, self._known_sizes(dim))
         self._settle(unknown[0], size // known, position, span)
         return True
 
-    def _list(self, dim: tuple[str, ...]) -> str:
+    def _known_sizes(self, dim: tuple[str, ...]) -> str:
+        """`h = 8 as given.`"""
         sizes = (f"{label} = {self.sizes[label]} {self.origins[label]}" for label in dim if label in self.sizes)
         return f"{', '.join(sizes)}." if dim else "A dimension written 1 or () has size 1."
 
@@ -216,15 +220,15 @@ class _Binding:
         return term.dim_spans[at]
 
     def check_outputs(self, outputs: Sequence[Dims]) -> None:
-        """Every output label has a size by now, or has none anywhere."""
+        """Every output label has a size by now, or has none anywhere: that raises NotationError."""
         read = labels_of(self.terms)
-        written = {label for dims in outputs for dim in dims for label in dim}
+        written = {label for dims in outputs for label in flat(dims)}
         for label in labels_of(self.spec.outputs):
             if label not in self.sizes:
                 spare = [name for name in read if name not in written]
                 ends = [name for name in spare if sum(name in labels_of((term,)) for term in self.terms) == 1]
-                advice = did_you_mean(label, spare) or (f"Did you mean {ends[0]!r}?" if len(ends) == 1 else "")
-                remark = f"{_shown(self.shapes)} {advice}".rstrip()
+                meant = did_you_mean(label, spare) or (ask(ends[0]) if len(ends) == 1 else "")
+                remark = f"{_shown(self.shapes)} {meant}".rstrip()
                 remark += f" To broadcast along a new label, give its size: {label}=..."
                 mistake = f"label {label!r} stands in the output but in no operand."
-                raise NotationError(report(mistake, self.spec.text, self.span_of(label), remark))
+                fail(mistake, self.spec.text, self.span_of(label), remark)

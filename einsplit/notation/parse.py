@@ -3,9 +3,10 @@
 from collections import Counter
 from itertools import chain
 
-from einsplit.errors import Span, did_you_mean
-from einsplit.monoid import MONOIDS
-from einsplit.notation.spec import ELLIPSIS, Dims, Spec, Term, labels_of
+from einsplit.errors import NotationError, Span
+from einsplit.monoid import monoid
+from einsplit.notation.dims import Dims, flat
+from einsplit.notation.spec import ELLIPSIS, Spec, Term, label_places, labels_of
 from einsplit.notation.term import TermReader, fail, is_label, normal
 
 _ARROW = "->"
@@ -73,6 +74,7 @@ def _split(text: str, span: Span, separator: str) -> list[Span]:
 
 
 def _strip(text: str, span: Span) -> Span:
+    """The span without blanks at its ends."""
     start, stop = span
     while start < stop and text[start].isspace():
         start += 1
@@ -82,7 +84,8 @@ def _strip(text: str, span: Span) -> Span:
 
 
 def _implicit_output(text: str, operands: tuple[Term, ...]) -> Term:
-    count = Counter(label for term in operands for dim in term.dims for label in dim)
+    """The output of a text without an arrow, as if written at its end."""
+    count = Counter(label for term in operands for label in flat(term.dims))
     dims: Dims = tuple((label,) for label in sorted(count) if count[label] == 1)
     ellipsis = 0 if any(term.ellipsis is not None for term in operands) else None
     end = (len(text), len(text))
@@ -99,19 +102,18 @@ def word_advice(spec: Spec, term: Term) -> str:
 
 
 def _check_outputs(spec: Spec) -> None:
+    """No label stands twice in an output. Raises NotationError."""
     for term in spec.outputs:
         seen: set[str] = set()
-        for dim, spans in zip(term.dims, term.label_spans, strict=True):
-            for label, span in zip(dim, spans, strict=True):
-                if label in seen:
-                    mistake = f"label {label!r} stands twice in the output."
-                    advice = word_advice(spec, term) or "Only an operand may repeat a label: its diagonal."
-                    fail(mistake, spec.text, span, advice)
-                seen.add(label)
+        for label, span in label_places(term):
+            if label in seen:
+                advice = word_advice(spec, term) or "Only an operand may repeat a label: its diagonal."
+                fail(f"label {label!r} stands twice in the output.", spec.text, span, advice)
+            seen.add(label)
 
 
 def _aggregations(text: str, start: int) -> tuple[tuple[str, str], ...]:
-    """The (label, aggregation) pairs of `sum c, max d e`, which begins at `start`."""
+    """The (label, aggregation) pairs of `sum c, max d e`, which begins at `start`. Raises NotationError."""
     pairs: list[tuple[str, str]] = []
     if start > len(text):
         return ()
@@ -121,28 +123,17 @@ def _aggregations(text: str, start: int) -> tuple[tuple[str, str], ...]:
         if len(words) < 2:
             fail("an aggregation and its labels expected.", text, (part_start, part_stop), "As in '; sum c'.")
         name = words[0]
-        if name not in MONOIDS:
-            span = (part_start, part_start + len(name))
-            fail(
-                f"unknown aggregation {name!r}.",
-                text,
-                span,
-                did_you_mean(name, MONOIDS),
-                "Known: " + " ".join(MONOIDS),
-            )
+        try:
+            monoid(name)
+        except NotationError as error:
+            raise error.at(text, (part_start, part_start + len(name))) from None
         pairs.extend((normal(label), name) for label in words[1:])
     return tuple(pairs)
 
 
 def _check_aggregations(spec: Spec) -> None:
-    inputs, outputs = labels_of(spec.operands), labels_of(spec.outputs)
-    has_ellipsis = {
-        "in": any(term.ellipsis is not None for term in spec.operands),
-        "out": any(term.ellipsis is not None for term in spec.outputs),
-    }
-    consumed = {label for label in inputs if label not in outputs}
-    if has_ellipsis["in"] and not has_ellipsis["out"]:
-        consumed.add(ELLIPSIS)
+    """Every label that ends in the signature is bracketed or aggregated once, and no other is. Raises NotationError."""
+    consumed = set(_with_ellipsis(spec.operands)) - set(_with_ellipsis(spec.outputs))
     named = [label for label, _ in spec.aggregations]
     tail = spec.text.find(";") + 1
     for label in named:
@@ -151,18 +142,18 @@ def _check_aggregations(spec: Spec) -> None:
         if named.count(label) > 1:
             fail(f"label {label!r} is aggregated twice.", spec.text, span)
         if label not in consumed:
-            fail(
-                f"label {label!r} cannot be aggregated.",
-                spec.text,
-                span,
-                "It must stand in an operand and in no output.",
-            )
-    for term in spec.operands:
-        for dim, spans in zip(term.dims, term.label_spans, strict=True):
-            for label, span in zip(dim, spans, strict=True):
-                if label in consumed and label not in named and label not in spec.brackets:
-                    advice = f"Write '; sum {label}' behind the signature, or bracket it: [{label}]."
-                    fail(f"label {label!r} ends here, and nothing says how.", spec.text, span, advice)
-    if ELLIPSIS in consumed and ELLIPSIS not in named and ELLIPSIS not in spec.brackets:
+            advice = "It must stand in an operand and in no output."
+            fail(f"label {label!r} cannot be aggregated.", spec.text, span, advice)
+    unsettled = consumed - set(named) - spec.brackets
+    for label, span in (place for term in spec.operands for place in label_places(term)):
+        if label in unsettled:
+            advice = f"Write '; sum {label}' behind the signature, or bracket it: [{label}]."
+            fail(f"label {label!r} ends here, and nothing says how.", spec.text, span, advice)
+    if ELLIPSIS in unsettled:
         at = spec.text.index(ELLIPSIS)
-        fail("'...' ends here, and nothing says how.", spec.text, (at, at + 3), "Bracket it: [...].")
+        fail("'...' ends here, and nothing says how.", spec.text, (at, at + len(ELLIPSIS)), "Bracket it: [...].")
+
+
+def _with_ellipsis(terms: tuple[Term, ...]) -> tuple[str, ...]:
+    """Every label, and `...` where it stands."""
+    return labels_of(terms) + ((ELLIPSIS,) if any(term.ellipsis is not None for term in terms) else ())

@@ -4,8 +4,11 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from einsplit.errors import NotationError, Span, report
+from einsplit.errors import NotationError, Place, Span
 from einsplit.notation.spec import ELLIPSIS, Term
+
+_ARROW, _DOTS = "The arrow is written '->'.", "'...' has three dots."
+_INSTEAD = {"-": _ARROW, ">": _ARROW, "=": _ARROW, "→": _ARROW, ".": _DOTS, "…": _DOTS}
 
 
 def is_label(word: str) -> bool:
@@ -19,7 +22,8 @@ def normal(word: str) -> str:
 
 
 def fail(mistake: str, text: str, span: Span, *remarks: str) -> NoReturn:
-    raise NotationError(report(mistake, text, span, *remarks))
+    """Raises NotationError that points at `span` of `text`."""
+    raise NotationError(mistake, *remarks, place=Place(text, span))
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ class TermReader:
     inside: list[tuple[str, Span]] = field(default_factory=list)  # labels of the open parenthesis
 
     def read(self) -> Term:
+        """The whole term. Raises NotationError."""
         at, stop = self.span
         while at < stop:
             at = self._step(at, stop)
@@ -77,12 +82,7 @@ class TermReader:
         if self._is_open("("):
             fail("'...' cannot stand inside parentheses.", self.text, span)
         if self.ellipsis is not None:
-            fail(
-                "a second '...' in one term.",
-                self.text,
-                span,
-                "It stands for all unnamed dimensions at once.",
-            )
+            fail("a second '...' in one term.", self.text, span, "It stands for all unnamed dimensions at once.")
         self.ellipsis = len(self.dims)
         if self._is_open("["):
             self.bracketed.add(ELLIPSIS)
@@ -121,9 +121,7 @@ class TermReader:
         elif word[0].isdigit():
             fail(f"{word!r} is no label.", self.text, span, "Of numbers only 1 may stand for a dimension.")
         else:
-            advice = "The arrow is written '->'." if word in "->=→" else ""
-            advice = "'...' has three dots." if word in ".…" else advice
-            fail(f"unexpected {word!r}.", self.text, span, advice)
+            fail(f"unexpected {word!r}.", self.text, span, _INSTEAD.get(word, ""))
 
     def _is_symbol(self, word: str) -> bool:
         """Whether it is a single letter, or sign, that opt_einsum's get_symbol may give: kept as it is written."""

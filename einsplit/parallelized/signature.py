@@ -17,7 +17,7 @@ from types import FunctionType, MethodType, ModuleType
 import numpy as np
 import torch
 
-from einsplit.capture.modules import modules_of, tensors_of
+from einsplit.capture.export.modules import modules_of, tensors_of
 from einsplit.capture.structure import split_structure
 
 

@@ -9,10 +9,12 @@ from einsplit.scalar.analysis import (
     labels_of,
     num_operations,
     operands_of,
+    rewrite,
     substitute,
 )
 from einsplit.scalar.counter import random_bits
 from einsplit.scalar.expr import Expr, call, cast, const, index, operand, to_text
+from einsplit.scalar.gradient import adjoints
 from einsplit.scalar.meaning import NUMPY, evaluate, run_steps
 from einsplit.scalar.operators import OPERATORS
 from einsplit.scalar.parse import parse_join
@@ -26,6 +28,7 @@ __all__ = [
     "Expr",
     "Step",
     "Symbol",
+    "adjoints",
     "call",
     "cast",
     "const",
@@ -40,6 +43,7 @@ __all__ = [
     "parse_join",
     "random_bits",
     "result_dtype",
+    "rewrite",
     "run_steps",
     "simplify",
     "substitute",

@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from einsplit.dtypes import int_range
+from einsplit.dtypes import int_range, kind
 from einsplit.scalar.expr import Expr
 
 _LEAVES = ("const", "operand", "index")
@@ -54,6 +54,15 @@ def substitute(expr: Expr, operands: Mapping[int, Expr], labels: Mapping[str, Ex
     return made[expr]
 
 
+def rewrite(expr: Expr, rule: Callable[[Expr], Expr]) -> Expr:
+    """The expression with `rule` applied to every part, arguments before what is made of them."""
+    made: dict[Expr, Expr] = {}
+    for part in parts(expr):
+        args = tuple(made[arg] for arg in part.args)
+        made[part] = rule(part if args == part.args else Expr(part.op, args, part.value, part.name))
+    return made[expr]
+
+
 def is_product(expr: Expr) -> tuple[int, ...] | None:
     """The operands in order if the expression is their product, each once, and nothing else; or None."""
     if expr.op == "operand" and isinstance(expr.value, int):
@@ -82,13 +91,14 @@ def is_linear(expr: Expr, carriers: frozenset[int]) -> bool:
 
 
 def _degree(expr: Expr, carriers: frozenset[int], args: list[_Degree]) -> _Degree:
+    """The degree of `expr`, whose arguments have the degrees `args`."""
     if expr.op == "operand":
         return "linear" if expr.value in carriers else "free"
     if expr.op == "const":
         return "zero" if expr.value == 0 and not isinstance(expr.value, bool) else "free"
     if expr.op == "cast":
-        return args[0] if (expr.name or "").startswith(("float", "bfloat", "complex")) else _opaque(args)
-    if expr.op == "neg":
+        return args[0] if kind(expr.name or "") in ("float", "complex") else _opaque(args)
+    if expr.op in ("neg", "stop_gradient"):
         return args[0]
     if expr.op in ("add", "sub"):
         return _sum(args)
@@ -113,6 +123,7 @@ def _sum(args: list[_Degree]) -> _Degree:
 
 
 def _opaque(args: list[_Degree]) -> _Degree:
+    """Of an operator that is not linear in any argument."""
     return "free" if all(arg in ("free", "zero") for arg in args) else "other"
 
 

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import ClassVar
 
 from einsplit.dtypes import check_dtype, int_range
-from einsplit.errors import NotationError, did_you_mean
+from einsplit.errors import NotationError, advice
 from einsplit.scalar.operators import (
     ATOM_LEVEL,
     COMPARE_LEVEL,
@@ -57,8 +57,8 @@ class Expr(Arithmetic):
         object.__setattr__(self, "size", 1 + sum(arg.size for arg in self.args))
         if self.depth > MAX_DEPTH or self.size > MAX_SIZE:
             raise NotationError(
-                f"the join is too large: {self.size} operations, {self.depth} deep.\n"
-                f"  At most {MAX_SIZE}, {MAX_DEPTH} deep. Split it into several einsums."
+                f"the join is too large: {self.size} operations, {self.depth} deep.",
+                f"At most {MAX_SIZE}, {MAX_DEPTH} deep. Split it into several einsums.",
             )
         # The type of the value counts: 1, 1.0 and true are equal in Python, and so are 0.0 and -0.0.
         packed = struct.pack(">d", self.value) if isinstance(self.value, float) else b""
@@ -87,7 +87,7 @@ def _check(expr: Expr) -> None:
     if op == "const":
         fits = isinstance(value, Number) and name is None and not expr.args
         if fits and isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
-            raise NotationError(f"the constant {value} does not fit into 64 bits.\n  Write it as a float: {value}.0")
+            raise NotationError(f"the constant {value} does not fit into 64 bits.", f"Write it as a float: {value}.0")
     elif op == "operand":
         fits = type(value) is int and value >= 0 and name is None and not expr.args
     elif op == "index":
@@ -101,7 +101,7 @@ def _check(expr: Expr) -> None:
             raise NotationError(f"{op} takes {arity_text(op)}, not {given}.")
         fits = value is None and name is None
     else:
-        raise NotationError(f"unknown function {op!r}. {did_you_mean(op, OPERATORS)}".rstrip())
+        raise NotationError(f"unknown function {op!r}.", advice(op, OPERATORS))
     if not fits:
         raise NotationError(f"{op!r} cannot be made of value {value!r}, name {name!r} and {len(expr.args)} arguments.")
 
@@ -161,6 +161,7 @@ def text_within(whole: Expr, part: Expr) -> str:
 
 
 def _last_operand(expr: Expr, seen: dict[Expr, int]) -> int:
+    """The highest position of an operand; -1 where there is none. `seen` holds what is known of shared parts."""
     if expr not in seen:
         own = expr.value if expr.op == "operand" and isinstance(expr.value, int) else -1
         seen[expr] = max((_last_operand(arg, seen) for arg in expr.args), default=own)
@@ -200,6 +201,7 @@ def _bare(expr: Expr, letters: bool) -> tuple[str, int]:
 
 
 def _number(expr: Expr) -> tuple[str, int]:
+    """The text of a constant, and its level: a negative number binds like a minus sign."""
     if isinstance(expr.value, bool):
         return str(expr.value).lower(), ATOM_LEVEL
     text = repr(expr.value)

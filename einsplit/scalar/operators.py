@@ -12,6 +12,9 @@ Number = bool | int | float
 Family = Literal["arithmetic", "divide", "compare", "truth", "same", "float", "where", "random"]
 
 
+ATOM_LEVEL = 11  # of what parentheses, or a function's own, hold together
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One operator or function. Levels are Python's: a higher one binds more tightly."""
@@ -19,15 +22,15 @@ class Operator:
     arity: int  # random takes that many or more
     family: Family  # the dtype rule
     symbol: str = ""  # between or before its arguments; empty: written as a function
-    level: int = 11
+    level: int = ATOM_LEVEL
 
 
-COMPARE_LEVEL, UNARY_LEVEL, POWER_LEVEL, ATOM_LEVEL = 4, 9, 10, 11
+NOT_LEVEL, COMPARE_LEVEL, UNARY_LEVEL, POWER_LEVEL = 3, 4, 9, 10
 
 OPERATORS: dict[str, Operator] = {
     "or": Operator(2, "truth", "or", 1),
     "and": Operator(2, "truth", "and", 2),
-    "not": Operator(1, "truth", "not", 3),
+    "not": Operator(1, "truth", "not", NOT_LEVEL),
     "eq": Operator(2, "compare", "==", COMPARE_LEVEL),
     "ne": Operator(2, "compare", "!=", COMPARE_LEVEL),
     "lt": Operator(2, "compare", "<", COMPARE_LEVEL),
@@ -55,6 +58,7 @@ OPERATORS: dict[str, Operator] = {
     "erf": Operator(1, "float"),
     "sin": Operator(1, "float"),
     "cos": Operator(1, "float"),
+    "stop_gradient": Operator(1, "same"),  # the value itself; a constant for whoever differentiates
     "where": Operator(3, "where"),
     "random": Operator(1, "random"),
 }
@@ -158,7 +162,7 @@ class Arithmetic:
 
     def __bool__(self) -> NoReturn:
         raise NotationError(
-            "a join has no truth value while it is traced: its operands are symbols.\n"
-            "  Write where(c, a, b) for `a if c else b`, `&` for `and`, `|` for `or`, `~` for `not`,"
-            " (a < b) & (b < c) for `a < b < c`."
+            "a join has no truth value while it is traced: its operands are symbols.",
+            "Write where(c, a, b) for `a if c else b`, `&` for `and`, `|` for `or`, `~` for `not`,"
+            " (a < b) & (b < c) for `a < b < c`.",
         )

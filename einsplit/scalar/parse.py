@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from einsplit.dtypes import DTYPES
-from einsplit.errors import NotationError, Span, did_you_mean, report
+from einsplit.errors import NotationError, Place, Span, advice, did_you_mean
 from einsplit.scalar.expr import MAX_DEPTH, Expr, arity_text, call, cast, const, index, operand
-from einsplit.scalar.operators import COMPARE_LEVEL, FUNCTIONS, INFIX, POWER_LEVEL, UNARY_LEVEL
+from einsplit.scalar.operators import COMPARE_LEVEL, FUNCTIONS, INFIX, NOT_LEVEL, POWER_LEVEL, UNARY_LEVEL
 
 MAX_LENGTH = 1 << 20  # characters of a text
 
@@ -38,7 +38,13 @@ _NUMBERS: dict[str, bool | float] = {
     "False": False,
 }
 _LETTERS = {"x": 0, "y": 1, "z": 2}
-_WORDS = {"index", "cast", *FUNCTIONS, *DTYPES}
+_CALLED = sorted({"index", "cast", *FUNCTIONS})
+_WORDS = {*_CALLED, *DTYPES}
+_INSTEAD = {  # of signs that a join does not have
+    "=": "Comparison is written '=='.",
+    "!": "Negation is written 'not'.",
+    "^": "A power is written x ** y.",
+}
 
 
 def parse_join(text: str, num_operands: int, labels: Iterable[str] = ()) -> Expr:
@@ -47,7 +53,7 @@ def parse_join(text: str, num_operands: int, labels: Iterable[str] = ()) -> Expr
     `parse_join(to_text(e), ...) == e` for every e. Raises NotationError.
     """
     if len(text) > MAX_LENGTH:
-        raise NotationError(f"a join of {len(text)} characters.\n  At most {MAX_LENGTH} are read.")
+        raise NotationError(f"a join of {len(text)} characters.", f"At most {MAX_LENGTH} are read.")
     reader = _Reader(text, num_operands, tuple(labels), _tokens(text))
     expr = reader.join(0)
     if reader.token.kind != "end":
@@ -63,18 +69,15 @@ class _Token:
 
 
 def _tokens(text: str) -> list[_Token]:
+    """The text cut up, with an empty token at its end. Raises NotationError at a sign that no join has."""
     tokens: list[_Token] = []
     at = 0
     while not tokens or tokens[-1].kind != "end":
         match = _TOKEN.match(text, at)
         if match is None:
             at += len(text[at:]) - len(text[at:].lstrip())
-            advice = {
-                "=": "Comparison is written '=='.",
-                "!": "Negation is written 'not'.",
-                "^": "A power is written x ** y.",
-            }.get(text[at], "A join holds numbers, operands, operators and functions.")
-            raise NotationError(report(f"unexpected {text[at]!r} in a join.", text, (at, at + 1), advice))
+            remark = _INSTEAD.get(text[at], "A join holds numbers, operands, operators and functions.")
+            raise NotationError(f"unexpected {text[at]!r} in a join.", remark, place=Place(text, (at, at + 1)))
         kind = next(name for name in ("index", "number", "name", "symbol", "end") if match[name] is not None)
         tokens.append(_Token(kind, match[kind], match.span(kind)))
         at = match.end()
@@ -97,14 +100,15 @@ class _Reader:
         return self.tokens[self.at]
 
     def fail(self, mistake: str, span: Span, *remarks: str) -> NoReturn:
-        raise NotationError(report(mistake, self.text, span, *remarks))
+        raise NotationError(mistake, *remarks, place=Place(self.text, span))
 
-    def unexpected(self, advice: str = "") -> NoReturn:
+    def unexpected(self, remark: str) -> NoReturn:
+        """Raises NotationError at the token that stands here."""
         token = self.token
         if token.text in ("if", "else"):
-            advice = "Write where(c, a, b) for `a if c else b`."
+            remark = "Write where(c, a, b) for `a if c else b`."
         what = repr(token.text) if token.text else "end"
-        self.fail(f"unexpected {what} in a join.", token.span, advice)
+        self.fail(f"unexpected {what} in a join.", token.span, remark)
 
     def take(self, symbol: str) -> bool:
         """Whether `symbol` stands here; steps over it."""
@@ -113,6 +117,7 @@ class _Reader:
         return found
 
     def expect(self, symbol: str) -> None:
+        """Steps over `symbol`; raises NotationError where it does not stand here."""
         if not self.take(symbol):
             self.unexpected(f"{symbol!r} expected.")
 
@@ -140,17 +145,16 @@ class _Reader:
         try:
             return call(op, *args)
         except NotationError as error:
-            mistake, *remarks = str(error).split("\n  ")
-            self.fail(mistake, span, *remarks)
+            raise error.at(self.text, span) from None
 
     def prefix(self, level: int) -> Expr:
         """A primary, or a prefix operator and what it governs."""
         token = self.token
         if token.kind == "name" and token.text == "not":
-            if level > 3:
+            if level > NOT_LEVEL:
                 self.unexpected("Put 'not ...' in parentheses here.")
             self.at += 1
-            return self.build(token.span, "not", self.join(3))
+            return self.build(token.span, "not", self.join(NOT_LEVEL))
         if self.take("-"):
             number = self.token.kind == "number" or self.token.text in ("inf", "nan", "pi")
             after = self.tokens[self.at + 1] if number else self.token
@@ -176,6 +180,7 @@ class _Reader:
         return self.function(token) if called.text == "(" else self.operand(token)
 
     def number(self, sign: str) -> Expr:
+        """A constant; its sign was read before."""
         token = self.token
         self.at += 1
         if token.text in _NUMBERS:
@@ -188,37 +193,36 @@ class _Reader:
         return const(int(sign + token.text))
 
     def index(self) -> Expr:
+        """`index(label)`, which is one token: a label may hold signs that no other word has."""
         token = self.token
         self.at += 1
         label = token.text[token.text.index("(") + 1 : -1].strip()
         if label not in self.labels:
             start = self.text.index(label, token.span[0] + len("index"))
             known = "Labels here: " + " ".join(self.labels) + "." if self.labels else "There are no labels here."
-            advice = did_you_mean(label, self.labels)
-            self.fail(f"unknown label {label!r}.", (start, start + len(label)), advice, known)
+            meant = did_you_mean(label, self.labels)
+            self.fail(f"unknown label {label!r}.", (start, start + len(label)), meant, known)
         return index(label)
 
     def operand(self, token: _Token) -> Expr:
+        """x, y, z or x0, x1 ...; the token was stepped over."""
         match = re.fullmatch(r"x(0|[1-9][0-9]{0,5})", token.text)
         position = int(match[1]) if match else _LETTERS.get(token.text)
         if position is not None and position < self.num_operands:
             return operand(position)
         if token.text in _WORDS:
             self.fail(f"{token.text} is a function.", token.span, f"Write {token.text}(...).")
-        names = " ".join("xyz"[: self.num_operands] if self.num_operands <= 3 else self._numbered())
+        several = self.num_operands > len(_LETTERS)
+        names = " ".join([f"x{k}" for k in range(self.num_operands)] if several else [*_LETTERS][: self.num_operands])
         known = f"Operands here: {names}." if names else "There are no operands here."
         label = f"The index along that label is index({token.text})." if token.text in self.labels else ""
         self.fail(f"unknown operand {token.text!r}.", token.span, label, known)
 
-    def _numbered(self) -> list[str]:
-        return [f"x{k}" for k in range(self.num_operands)]
-
     def function(self, token: _Token) -> Expr:
+        """A function, a cast or a dtype, called; the token was stepped over."""
         if token.text not in _WORDS:
-            advice = (
-                did_you_mean(token.text, _WORDS) or "Known: " + " ".join(sorted({"index", "cast", *FUNCTIONS})) + "."
-            )
-            self.fail(f"unknown function {token.text!r}.", token.span, advice)
+            meant = did_you_mean(token.text, _WORDS) or advice(token.text, _CALLED)
+            self.fail(f"unknown function {token.text!r}.", token.span, meant)
         self.expect("(")
         if token.text == "index":
             self.unexpected("index takes one label: index(i).")
@@ -239,12 +243,12 @@ class _Reader:
         return self.build(token.span, token.text, *args)
 
     def dtype(self) -> str:
+        """The second argument of a cast."""
         token = self.token
         if token.kind == "end":
             self.unexpected("A dtype expected.")
         if token.text not in DTYPES:
-            advice = did_you_mean(token.text, DTYPES) or "Known: " + " ".join(DTYPES) + "."
-            self.fail(f"unknown dtype {token.text!r}.", token.span, advice)
+            self.fail(f"unknown dtype {token.text!r}.", token.span, advice(token.text, DTYPES))
         self.at += 1
         return token.text
 
@@ -254,5 +258,4 @@ class _Reader:
         try:
             return cast(args[0], dtype)
         except NotationError as error:
-            mistake, *remarks = str(error).split("\n  ")
-            self.fail(mistake, token.span, *remarks)
+            raise error.at(self.text, token.span) from None

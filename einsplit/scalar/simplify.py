@@ -4,6 +4,10 @@ So integers and booleans are folded, floats only negated; x + 0 stays (it makes 
 0 (NaN).
 """
 
+import operator
+from collections.abc import Callable
+
+from einsplit.dtypes import kind
 from einsplit.scalar.analysis import integer_value, parts
 from einsplit.scalar.expr import Expr, call, const
 from einsplit.scalar.operators import OPERATORS
@@ -57,27 +61,52 @@ def _rewrite(expr: Expr, weakness: dict[Expr, str]) -> Expr:
         return args[0]
     if expr.op in ("not", "and", "or"):
         return _rewrite_truth(expr)
+    expr = _weaken(expr, weakness)
     if expr.op == "where":
         return _rewrite_where(expr, weakness)
     return _drop_neutral(expr, weakness)
 
 
-_COMPARE = {
-    "eq": lambda a, b: a == b,
-    "ne": lambda a, b: a != b,
-    "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b,
-    "gt": lambda a, b: a > b,
-    "ge": lambda a, b: a >= b,
+def _weaken(expr: Expr, weakness: dict[Expr, str]) -> Expr:
+    """`x * 1.0` for `x * cast(1.0, float32)`: beside a strong value, a constant takes that value's dtype, the same."""
+    if expr.op not in OPERATORS or OPERATORS[expr.op].family not in ("arithmetic", "divide", "compare", "where"):
+        return expr
+    first = 1 if expr.op == "where" else 0
+    met = expr.args[first:]
+    bare = [_bare_constant(arg) for arg in met]
+    found = [small for small in bare if small is not None]
+    if len(found) in (0, len(met)) or not all(weakness[arg] == _STRONG for arg in met):
+        return expr
+    kept = tuple(arg if small is None else small for small, arg in zip(bare, met, strict=True))
+    return Expr(expr.op, (*expr.args[:first], *kept))
+
+
+def _bare_constant(expr: Expr) -> Expr | None:
+    """The number that is cast to a real dtype; None for all else."""
+    if expr.op != "cast" or kind(expr.name or "") != "float":
+        return None
+    inner = expr.args[0]
+    return inner if inner.op == "const" and not isinstance(inner.value, bool) else None
+
+
+_COMPARE: dict[str, Callable[[int, int], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
 }
 
 
 def _fold_compare(expr: Expr) -> Expr | None:
+    """true or false for a comparison of integer constants."""
     left, right = (integer_value(arg) for arg in expr.args)
     return None if left is None or right is None else const(_COMPARE[expr.op](left, right))
 
 
 def _rewrite_truth(expr: Expr) -> Expr:
+    """not, and, or of constants."""
     constants = [arg.value if arg.op == "const" and isinstance(arg.value, bool) else None for arg in expr.args]
     if expr.op == "not":
         return expr if constants[0] is None else const(not constants[0])
@@ -89,6 +118,7 @@ def _rewrite_truth(expr: Expr) -> Expr:
 
 
 def _rewrite_where(expr: Expr, weakness: dict[Expr, str]) -> Expr:
+    """A choice between equals, by a constant, or by a negation."""
     condition, yes, no = expr.args
     if yes == no:
         return yes

@@ -11,7 +11,7 @@ from einsplit.dtypes import check_dtype, int_range, kind
 from einsplit.scalar.analysis import integer_value
 from einsplit.scalar.expr import Expr
 from einsplit.scalar.operators import OPERATORS, Number
-from einsplit.scalar.typed import NATURAL, WEAK_FLOAT, WEAK_INT, Typing, is_weak
+from einsplit.scalar.typed import WEAK_FLOAT, WEAK_INT, Typing, is_weak, natural
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ def typed_steps(expr: Expr, operand_dtypes: Sequence[str]) -> tuple[Step, ...]:
 
 @dataclass(slots=True)
 class _Emitter:
+    """The steps made so far, and where each part stands among them, by the dtype it was asked for in."""
+
     typing: Typing
     emitted: dict[tuple[Expr, str], int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -49,7 +51,7 @@ class _Emitter:
     def emit(self, expr: Expr, wanted: str | None) -> int:
         """The position of the step that gives `expr` in the dtype `wanted`; in its natural one for None."""
         found = self.typing.type_of(expr)
-        dtype = wanted if wanted is not None and is_weak(found) else NATURAL.get(found, found)
+        dtype = wanted if wanted is not None and is_weak(found) else natural(found)
         key = (expr, dtype)
         if key not in self.emitted:
             self.emitted[key] = self._add(self._step(expr, found, dtype))
@@ -60,6 +62,7 @@ class _Emitter:
         return len(self.steps) - 1
 
     def _step(self, expr: Expr, found: str, dtype: str) -> Step:
+        """The step that gives `expr`, of the type `found`, in `dtype`; its arguments are emitted before it."""
         if found == WEAK_INT and (value := integer_value(expr)) is not None:
             if kind(dtype) == "int" and not int_range(dtype)[0] <= value <= int_range(dtype)[1]:
                 self.typing.fail(expr, f"the constant {value} does not fit into {dtype}.", "Cast the operand first.")
@@ -72,14 +75,14 @@ class _Emitter:
         return Step(expr.op, self._arguments(expr, dtype), dtype, name=expr.name)
 
     def _arguments(self, expr: Expr, dtype: str) -> tuple[int, ...]:
+        """The steps of the arguments, each in the dtype that an operation giving `dtype` wants it in."""
         family = OPERATORS[expr.op].family if expr.op != "cast" else "cast"
         if family == "cast":
             # A float constant is made in the dtype asked for, or exactly enough to be truncated.
             source = dtype if kind(dtype) in ("float", "complex") else "float64"
             return (self.emit(expr.args[0], source if self.typing.type_of(expr.args[0]) == WEAK_FLOAT else None),)
         if family == "compare":
-            shared = self.typing.meet(expr, 0, 1)
-            dtype = NATURAL.get(shared, shared)
+            dtype = natural(self.typing.meet(expr, 0, 1))
             if kind(dtype) == "int" and any(is_weak(self.typing.type_of(arg)) for arg in expr.args):
                 # An index or constant beyond the range of a small dtype must not wrap and then seem equal.
                 return tuple(self._emit_int64(arg) for arg in expr.args)

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import NoReturn
 
-from einsplit.errors import EinsplitError, NotationError
+from einsplit.errors import EinsplitError, NotationError, advice
 from einsplit.scalar import expr as build
 from einsplit.scalar.expr import Expr, lift, operand
 from einsplit.scalar.operators import Arithmetic, Number
@@ -37,7 +37,7 @@ class Symbol(Arithmetic):
         """numpy's own functions work on symbols where the algebra has them."""
         name = getattr(ufunc, "__name__", "")
         if method != "__call__" or name not in _UFUNCS:
-            raise NotationError(f"numpy's {name} has no place in a join.\n  Known: " + " ".join(sorted(_UFUNCS)))
+            raise NotationError(f"numpy's {name} has no place in a join.", advice(name, _UFUNCS))
         return _call(_UFUNCS[name], *inputs)
 
     def __float__(self) -> NoReturn:
@@ -51,8 +51,8 @@ class Symbol(Arithmetic):
 
     def _refuse(self) -> NoReturn:
         raise NotationError(
-            "a join has no numbers while it is traced: its operands are symbols.\n"
-            "  Use exp, sqrt, maximum ... of einsplit.scalar.trace instead of those of math or torch."
+            "a join has no numbers while it is traced: its operands are symbols.",
+            "Use exp, sqrt, maximum ... of einsplit.scalar.trace instead of those of math or torch.",
         )
 
     def __repr__(self) -> str:
@@ -73,8 +73,8 @@ def trace_join(function: Callable[..., object], num_operands: int) -> Expr:
         inspect.signature(function).bind(*symbols)
     except TypeError as error:
         raise NotationError(
-            f"the join cannot be called with {num_operands} operands: {error}.\n"
-            "  It takes one argument for each operand, in order."
+            f"the join cannot be called with {num_operands} operands: {error}.",
+            "It takes one argument for each operand, in order.",
         ) from error
     except ValueError:  # a builtin without a signature: the call itself will tell
         pass
@@ -84,14 +84,14 @@ def trace_join(function: Callable[..., object], num_operands: int) -> Expr:
         raise
     except Exception as error:
         raise NotationError(
-            f"the join fails on symbolic operands: {type(error).__name__}: {error}.\n"
-            "  It is called once with symbols: use their operators, and functions of einsplit.scalar.trace such as exp."
+            f"the join fails on symbolic operands: {type(error).__name__}: {error}.",
+            "It is called once with symbols: use their operators, and functions of einsplit.scalar.trace such as exp.",
         ) from error
     try:
         return _expr(result)
     except NotationError as error:
         raise NotationError(
-            f"the join returned {type(result).__name__}, not a scalar.\n  Return an expression of its operands."
+            f"the join returned {type(result).__name__}, not a scalar.", "Return an expression of its operands."
         ) from error
 
 
@@ -166,6 +166,11 @@ def maximum(x: Scalar, y: Scalar) -> Symbol:
 def minimum(x: Scalar, y: Scalar) -> Symbol:
     """The smaller one; NaN where one is NaN."""
     return _call("min", x, y)
+
+
+def stop_gradient(x: Scalar) -> Symbol:
+    """The value itself, a constant for whoever differentiates."""
+    return _call("stop_gradient", x)
 
 
 def floor(x: Scalar) -> Symbol:

@@ -5,25 +5,28 @@ and `index` are weak: they take the dtype of what they meet. Among themselves, w
 float whom nothing tells its dtype is float32.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from einsplit.dtypes import Kind, kind
-from einsplit.errors import DtypeError, report
+from einsplit.dtypes import kind, rank
+from einsplit.errors import DtypeError, Place
 from einsplit.scalar.expr import Expr, operand, text_within, to_text
-from einsplit.scalar.operators import OPERATORS
+from einsplit.scalar.operators import OPERATORS, Family
 
 WEAK_INT, WEAK_FLOAT = "integer", "float"
-NATURAL = {WEAK_INT: "int64", WEAK_FLOAT: "float32"}
+_NATURAL = {WEAK_INT: "int64", WEAK_FLOAT: "float32"}
 _ABSOLUTE = {"complex64": "float32", "complex128": "float64"}  # the dtype of abs
 
 
 def is_weak(found: str) -> bool:
-    return found in NATURAL
+    """Whether a type takes the dtype of what it meets."""
+    return found in _NATURAL
 
 
-def kind_of(found: str) -> Kind:
-    return kind(NATURAL.get(found, found))
+def natural(found: str) -> str:
+    """The dtype of a type: of a weak one, what it has where nothing tells it another."""
+    return _NATURAL.get(found, found)
 
 
 @dataclass(slots=True)
@@ -35,12 +38,14 @@ class Typing:
     types: dict[Expr, str] = field(default_factory=dict)
 
     def fail(self, expr: Expr, mistake: str, *advice: str) -> NoReturn:
+        """Raises DtypeError that points at `expr` and lists the operands' dtypes."""
         text, part = to_text(self.root), self.text(expr)
         start = max(text.find(part), 0)  # the first place where it stands, if it stands more than once
         met = ", ".join(f"{self.text(operand(k))}: {dtype}" for k, dtype in enumerate(self.operand_dtypes))
-        raise DtypeError(report(mistake, text, (start, start + len(part)), met and met + ".", *advice))
+        raise DtypeError(mistake, met and met + ".", *advice, place=Place(text, (start, start + len(part))))
 
     def text(self, expr: Expr) -> str:
+        """The text of a part, as it stands in the whole join."""
         return text_within(self.root, expr)
 
     def type_of(self, expr: Expr) -> str:
@@ -63,14 +68,13 @@ class Typing:
         found = [self.type_of(arg) for arg in expr.args]
         if expr.op == "cast":
             target = expr.name or ""
-            if kind_of(found[0]) == "complex" and kind(target) != "complex":
+            if kind(natural(found[0])) == "complex" and kind(target) != "complex":
                 self.fail(expr, f"{found[0]} cannot be cast to {target}.", "Take abs first.")
             return target
-        family = OPERATORS[expr.op].family
-        return _RULES[family](self, expr, found)
+        return _RULES[OPERATORS[expr.op].family](self, expr, found)
 
     def meet(self, expr: Expr, left: int, right: int) -> str:
-        """The type that two arguments of `expr` share."""
+        """The type that two arguments of `expr` share. Raises DtypeError where they share none."""
         a, b = self.type_of(expr.args[left]), self.type_of(expr.args[right])
         if a == b:
             return a
@@ -80,16 +84,14 @@ class Typing:
             strong, weak = (b, a) if is_weak(a) else (a, b)
             if kind(strong) in ("float", "complex") or (kind(strong) == "int" and weak == WEAK_INT):
                 return strong
-            weak_expr, strong_expr = expr.args[left], expr.args[right]
-            if not is_weak(a):
-                weak_expr, strong_expr = strong_expr, weak_expr
+            strong_at, weak_at = (right, left) if is_weak(a) else (left, right)
             target = "float32" if weak == WEAK_FLOAT else "int64"
             self.fail(
                 expr,
-                f"{_shown(expr)} does not take {strong} and the {weak} {self.text(weak_expr)} together.",
-                f"Write cast({self.text(strong_expr)}, {target}).",
+                f"{_shown(expr)} does not take {strong} and the {weak} {self.text(expr.args[weak_at])} together.",
+                f"Write cast({self.text(expr.args[strong_at])}, {target}).",
             )
-        wider, narrower = (left, right) if _rank(a) >= _rank(b) else (right, left)
+        wider, narrower = (left, right) if rank(a) >= rank(b) else (right, left)
         self.fail(
             expr,
             f"{_shown(expr)} does not take {a} and {b} together.",
@@ -97,6 +99,7 @@ class Typing:
         )
 
     def refuse(self, expr: Expr, position: int, advice: str) -> NoReturn:
+        """Raises DtypeError: the argument at that position is of a type that the operator does not take."""
         self.fail(expr, f"{_shown(expr)} does not take {self.type_of(expr.args[position])}.", advice)
 
 
@@ -104,29 +107,27 @@ def _shown(expr: Expr) -> str:
     return repr(OPERATORS[expr.op].symbol or expr.op)
 
 
-def _rank(dtype: str) -> tuple[int, str]:
-    """Casting to the one of higher rank loses less."""
-    return ["bool", "int", "float", "complex"].index(kind(dtype)), dtype.replace("bfloat", "float").rjust(10)
+# A rule finds the type of `expr` from its arguments' types `found`, and raises DtypeError where it takes no such.
 
 
 def _arithmetic(typing: Typing, expr: Expr, found: list[str]) -> str:
     shared = typing.meet(expr, 0, 1)
     if shared == "bool" and expr.op not in ("max", "min"):
         typing.refuse(expr, 0, "Use 'and', 'or', 'not', or cast to a number: cast(x, int64).")
-    if kind_of(shared) == "complex" and expr.op in ("max", "min", "floordiv", "mod"):
+    if kind(natural(shared)) == "complex" and expr.op in ("max", "min", "floordiv", "mod"):
         typing.refuse(expr, 0, "Complex numbers have no order; take abs first.")
     return shared
 
 
 def _divide(typing: Typing, expr: Expr, found: list[str]) -> str:
     shared = typing.meet(expr, 0, 1)
-    if not is_weak(shared) and kind_of(shared) in ("bool", "int"):
+    if not is_weak(shared) and kind(shared) in ("bool", "int"):
         typing.refuse(expr, 0 if not is_weak(found[0]) else 1, "Use '//', or cast to a float: cast(x, float32).")
     return WEAK_FLOAT if is_weak(shared) else shared
 
 
 def _compare(typing: Typing, expr: Expr, found: list[str]) -> str:
-    if kind_of(typing.meet(expr, 0, 1)) == "complex" and expr.op not in ("eq", "ne"):
+    if kind(natural(typing.meet(expr, 0, 1))) == "complex" and expr.op not in ("eq", "ne"):
         typing.refuse(expr, 0, "Complex numbers have no order; take abs first.")
     return "bool"
 
@@ -139,18 +140,18 @@ def _truth(typing: Typing, expr: Expr, found: list[str]) -> str:
 
 
 def _same(typing: Typing, expr: Expr, found: list[str]) -> str:
-    if found[0] == "bool" or (expr.op == "floor" and kind_of(found[0]) == "complex"):
+    if found[0] == "bool" or (expr.op == "floor" and kind(natural(found[0])) == "complex"):
         typing.refuse(expr, 0, "Cast to a number: cast(x, int64)." if found[0] == "bool" else "Take abs first.")
     return _ABSOLUTE.get(found[0], found[0]) if expr.op == "abs" else found[0]
 
 
-_COMPLEX_TOO = ("exp", "log", "sqrt", "tanh", "sin", "cos")
+_TAKE_COMPLEX = ("exp", "log", "sqrt", "tanh", "sin", "cos")
 
 
 def _float(typing: Typing, expr: Expr, found: list[str]) -> str:
     if is_weak(found[0]):
         return WEAK_FLOAT
-    if kind(found[0]) == "float" or (kind(found[0]) == "complex" and expr.op in _COMPLEX_TOO):
+    if kind(found[0]) == "float" or (kind(found[0]) == "complex" and expr.op in _TAKE_COMPLEX):
         return found[0]
     typing.refuse(expr, 0, f"Cast to a float: {expr.op}(cast({typing.text(expr.args[0])}, float32)).")
 
@@ -163,12 +164,12 @@ def _where(typing: Typing, expr: Expr, found: list[str]) -> str:
 
 def _random(typing: Typing, expr: Expr, found: list[str]) -> str:
     for position, dtype in enumerate(found):
-        if kind_of(dtype) != "int":
+        if kind(natural(dtype)) != "int":
             typing.refuse(expr, position, "The seed and the indices are integers.")
     return "float32"
 
 
-_RULES = {
+_RULES: dict[Family, Callable[[Typing, Expr, list[str]], str]] = {
     "arithmetic": _arithmetic,
     "divide": _divide,
     "compare": _compare,

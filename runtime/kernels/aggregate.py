@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from einsplit.monoid import monoid
+from einsplit.torch_dtypes import torch_dtype_name
+
+Reduce = Callable[[Tensor, list[int], torch.dtype], Tensor]  # (tensor, dimensions, dtype of the result)
 
 COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sum": torch.add,
@@ -30,21 +33,31 @@ def combine(agg: str, parts: Sequence[Tensor]) -> Tensor:
 
 def reduce(agg: str, tensor: Tensor, dims: list[int], dtype: torch.dtype) -> Tensor:
     """The tensor aggregated over `dims`, in `dtype`; over a dimension without elements, the identity."""
-    if not dims:
-        return tensor.to(dtype)
-    if agg == "sum":
-        return torch.sum(tensor, dims, dtype=dtype)
-    if agg == "logsumexp":
-        return torch.logsumexp(tensor, dims).to(dtype)
-    if agg == "any":
-        return torch.any(tensor, dims)
-    if agg == "all":
-        return torch.all(tensor, dims)
-    if agg == "prod":
-        for dim in sorted(dims, reverse=True):
-            tensor = torch.prod(tensor, dim, dtype=dtype)
-        return tensor
-    if not all(tensor.shape[dim] for dim in dims):  # torch has no largest one of none
-        unit = monoid(agg).identity(str(dtype).removeprefix("torch."))
+    return REDUCE[agg](tensor, dims, dtype) if dims else tensor.to(dtype)
+
+
+def _prod(tensor: Tensor, dims: list[int], dtype: torch.dtype) -> Tensor:
+    for dim in sorted(dims, reverse=True):
+        tensor = torch.prod(tensor, dim, dtype=dtype)
+    return tensor
+
+
+def _extreme(agg: str, take: Callable[[Tensor, list[int]], Tensor]) -> Reduce:
+    def apply(tensor: Tensor, dims: list[int], dtype: torch.dtype) -> Tensor:
+        if all(tensor.shape[dim] for dim in dims):
+            return take(tensor, dims)
+        unit = monoid(agg).identity(torch_dtype_name(dtype))  # torch has no largest one of none
         return tensor.new_full([n for dim, n in enumerate(tensor.shape) if dim not in dims], unit, dtype=dtype)
-    return (torch.amax if agg == "max" else torch.amin)(tensor, dims)
+
+    return apply
+
+
+REDUCE: dict[str, Reduce] = {
+    "sum": lambda tensor, dims, dtype: torch.sum(tensor, dims, dtype=dtype),
+    "prod": _prod,
+    "max": _extreme("max", torch.amax),
+    "min": _extreme("min", torch.amin),
+    "any": lambda tensor, dims, dtype: torch.any(tensor, dims),
+    "all": lambda tensor, dims, dtype: torch.all(tensor, dims),
+    "logsumexp": lambda tensor, dims, dtype: torch.logsumexp(tensor, dims).to(dtype),
+}

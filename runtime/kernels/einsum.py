@@ -11,8 +11,9 @@ from torch import Tensor
 from einsplit.monoid import monoid
 from einsplit.runtime.kernels.aggregate import combine, reduce
 from einsplit.runtime.kernels.call import Call
-from einsplit.runtime.kernels.scalars import TORCH, torch_dtype
+from einsplit.runtime.kernels.scalars import TORCH
 from einsplit.scalar import evaluate, labels_of
+from einsplit.torch_dtypes import torch_dtype, torch_dtype_name
 
 MAX_JOINED = 1 << 22  # elements of a join that stand in memory at once
 
@@ -20,7 +21,7 @@ MAX_JOINED = 1 << 22  # elements of a join that stand in memory at once
 def contract(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """Sum over shared labels of a product of two. Padding of summed labels is masked by the Program."""
     node = call.node
-    if any(str(x.dtype) != f"torch.{node.dtype}" for x in operands):
+    if any(x.dtype != torch_dtype(node.dtype) for x in operands):
         return join(call, operands)  # small integers are multiplied in their own dtype and summed in int64
     left, right = operands
     return torch.einsum(left, list(node.reads[0]), right, list(node.reads[1]), list(node.writes))
@@ -103,14 +104,14 @@ def _join_chunk(
     for tensor, labels in read:
         part = tensor.narrow(labels.index(label), at, width) if label in labels else tensor
         parts.append(aligned(part, labels, order))
-    dtypes = [str(tensor.dtype).removeprefix("torch.") for tensor, _ in read]
+    dtypes = [torch_dtype_name(tensor.dtype) for tensor, _ in read]
     value = evaluate(call.join, parts, dtypes, lambda name: index(node.names.index(name)), TORCH)
     value = value.expand(sizes)
     for k in summed:
         extent = node.extents[k]
         if extent.padded != extent.size:
-            unit = torch.tensor(monoid(node.agg).identity(str(value.dtype).removeprefix("torch.")), dtype=value.dtype)
-            value = torch.where(index(k) < extent.size, value, unit)
+            unit = monoid(node.agg).identity(torch_dtype_name(value.dtype))
+            value = torch.where(index(k) < extent.size, value, torch.tensor(unit, dtype=value.dtype))
     return reduce(node.agg, value, list(range(len(node.writes), len(order))), torch_dtype(node.dtype))
 
 

@@ -8,12 +8,7 @@ import torch
 from torch import Tensor
 
 from einsplit.scalar import random_bits
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
-    assert isinstance(found, torch.dtype)
-    return found
+from einsplit.torch_dtypes import torch_dtype
 
 
 def _const(value: bool | int | float, dtype: str) -> Tensor:
@@ -83,6 +78,7 @@ TORCH: Mapping[str, Callable[..., Tensor]] = {
     "erf": torch.erf,
     "sin": torch.sin,
     "cos": torch.cos,
+    "stop_gradient": lambda x: x,
     "where": torch.where,
     "random": _random,
 }

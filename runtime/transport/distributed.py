@@ -1,9 +1,9 @@
-"""Collectives among processes, by `torch.distributed`: gloo for CPU tensors, NCCL for CUDA tensors.
+"""Collectives among processes, by `torch.distributed` on gloo.
 
-Pieces travel as point-to-point messages over the one group of all devices. Sub-groups, which gloo's and
-NCCL's own collectives would need for each set of devices, are then not needed at all, no piece is packed into
-a joint buffer, and the own piece is not touched. (gloo's `all_to_all` and `all_gather` flatten their tensor
-lists, which copies everything twice.) Payloads travel as bytes, so every dtype does.
+Pieces travel as point-to-point messages over the one group of all devices. Sub-groups, which gloo's own collectives
+would need for each set of devices, are then not needed at all, no piece is packed into a joint buffer, and the own
+piece is not touched. (gloo's `all_to_all` and `all_gather` flatten their tensor lists, which copies everything twice.)
+Payloads travel as bytes, so every dtype does.
 """
 
 import os
@@ -21,7 +21,7 @@ from einsplit.runtime.transport import DirectTransport, LinkError
 __all__ = ["DistributedTransport", "FileRendezvous", "TcpRendezvous", "as_bytes"]
 
 LOOPBACKS = ("lo", "lo0")  # Linux, macOS
-LISTENING_INTERFACE = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+LISTENING_INTERFACE = "GLOO_SOCKET_IFNAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,11 @@ class FileRendezvous:
     directory: str
 
     def init_method(self) -> str:
-        """Where torch finds the others; sets the environment so that gloo and NCCL stay on the loopback."""
+        """Where torch finds the others; sets the environment so that gloo stays on the loopback."""
         loopback = next((name for _, name in socket.if_nameindex() if name in LOOPBACKS), None)
         if loopback is None:
             raise RunError(f"this machine has no loopback interface ({' or '.join(LOOPBACKS)}) to join devices by.")
-        for variable in LISTENING_INTERFACE:
-            os.environ[variable] = loopback
+        os.environ[LISTENING_INTERFACE] = loopback
         return f"file://{self.directory}/devices"
 
 
@@ -47,8 +46,7 @@ class FileRendezvous:
 class TcpRendezvous:
     """Processes on several machines: device 0 keeps the store at `host`:`port`, where the others reach it.
 
-    torch's store asks nobody for a password, and neither do gloo and NCCL: it takes a network whose machines
-    trust each other.
+    torch's store asks nobody for a password, and neither does gloo: it takes a network whose machines trust each other.
     """
 
     host: str
@@ -62,9 +60,8 @@ class TcpRendezvous:
 class DistributedTransport(DirectTransport):
     """This process's end: device `device` of `num_devices`, one per process.
 
-    `device_type` is where the tensors live, "cpu" or "cuda"; the same on all devices. Returns when all
-    devices have joined. `timeout_seconds` bounds that and every later exchange. Raises LinkError if they do
-    not all come.
+    Returns when all devices have joined. `timeout_seconds` bounds that and every later exchange. Raises LinkError if
+    they do not all come.
     """
 
     def __init__(
@@ -73,30 +70,26 @@ class DistributedTransport(DirectTransport):
         num_devices: int,
         rendezvous: FileRendezvous | TcpRendezvous,
         timeout_seconds: float = 60.0,
-        device_type: str = "cpu",
     ) -> None:
         super().__init__(device)
-        self._device_type = device_type
         try:
             dist.init_process_group(
-                backend="gloo" if device_type == "cpu" else "cpu:gloo,cuda:nccl",
+                backend="gloo",
                 init_method=rendezvous.init_method(),
                 rank=device,
                 world_size=num_devices,
                 timeout=timedelta(seconds=timeout_seconds),
             )
-            # NCCL wants the first exchange of a group to be one of all its members; and whoever cannot be
-            # reached is better missed here than in the first step.
+            # Whoever cannot be reached is better missed here than in the first step.
             self._everybody(num_devices)
         except RuntimeError as error:
             self.close()
             raise LinkError(f"device {device} could not join {num_devices} devices: {one_line(error)}") from error
 
     def _everybody(self, num_devices: int) -> None:
-        token = torch.zeros(1, device=self._device_type)
-        group = tuple(range(num_devices))
+        """One exchange of all devices."""
         if num_devices > 1:
-            self._exchange([token] * num_devices, group, self.device)
+            self._exchange([torch.zeros(1)] * num_devices, tuple(range(num_devices)), self.device)
 
     def _exchange(self, pieces: list[Tensor], group: tuple[int, ...], own: int) -> list[Tensor]:
         received = list(pieces)

@@ -59,8 +59,7 @@ class ThreadHub:
                 meeting.barrier.abort()
 
     def meeting(self, group: tuple[int, ...], device: int) -> Meeting:
-        # Under the lock: a meeting made while another thread aborts is either seen by that abort or refused
-        # here.
+        # Under the lock: a meeting made while another thread aborts is either seen by that abort or refused here.
         with self._lock:
             if self._failure is not None:
                 raise stopped(device, group, self._failure)

@@ -103,6 +103,7 @@ def _row(plan: Plan, kind: str, nodes: Sequence[NodePlan]) -> Row:
 
 
 def _more(row: Row) -> str:
+    """What the runner-up costs more, with its sign."""
     if not row.runner_up:
         return ""
     # What a plan's own seconds cannot tell apart is no difference.
@@ -121,6 +122,7 @@ def kind_of(name: str) -> str:
 
 
 def _plain(cut: str) -> str:
+    """A cut without the numbers of its labels: alike for the same label of every layer."""
     return re.sub(r"_\d+", "", cut)
 
 

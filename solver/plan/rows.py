@@ -49,4 +49,5 @@ def local_seconds(problem: Problem, shardings: Sequence[Sharding], at: int, own:
 
 
 def with_choice(sharding: Sharding, axis: int, choice: Choice) -> Sharding:
+    """The sharding with another choice of one axis."""
     return (*sharding[:axis], choice, *sharding[axis + 1 :])

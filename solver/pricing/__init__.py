@@ -1,1 +1,1 @@
-"""What it costs: the form of a node, the steps of an edge, the bytes of a collective, and their seconds."""
+"""What it costs: the form of a node, the moves of an edge, the bytes of a collective, and their seconds."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from einsplit.graph import Einsum, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import Expr, is_product, num_operations, operand
-from einsplit.solver.sharding import Tables
+from einsplit.solver.sharding import DigitTables
 
 FormKind = Literal["input", "alias", "contract", "lookup", "pick", "join", "kernel"]
 
@@ -94,7 +94,7 @@ def operations(node: Node, found: Form, local: Mapping[Label, int]) -> int:
     return every * (num_operations(node.join) + bool(aggregated_labels(node)))
 
 
-def masked_operands(node: Node, found: Form, tables: Tables) -> tuple[int, ...]:
+def masked_operands(node: Node, found: Form, tables: DigitTables) -> tuple[int, ...]:
     """Operands whose padding must be made the identity first: those of a fast kernel that sums over padding."""
     if found.kind != "contract":
         return ()

@@ -3,8 +3,8 @@
     pass(bytes)      = launch + bytes / memory_bytes_per_second
     seconds(node)    = launch + max(operations / flops_per_second, bytes / memory_bytes_per_second)
                        + sum over its masks of pass(local bytes)
-    seconds(step)    = pass(local bytes)  [+ rounds * latency + bytes sent / bytes_per_second]
-    seconds(edge)    = sum over its steps
+    seconds(move)    = pass(local bytes)  [+ rounds * latency + bytes sent / bytes_per_second]
+    seconds(edge)    = sum over its moves
     seconds(plan)    = sum over nodes + sum over edges
 
 Compute plus communication: overlap is not priced. Every instruction of the Program is priced exactly once.
@@ -20,8 +20,8 @@ from einsplit.graph import Label, Node, factors, node_labels
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.collectives import collective_bytes, collective_rounds
 from einsplit.solver.pricing.forms import Form, masked_operands, operations
-from einsplit.solver.pricing.repartition import Step, repartition
-from einsplit.solver.sharding import Layout, Shape, Sharding, Tables
+from einsplit.solver.pricing.repartition import Move, repartition
+from einsplit.solver.sharding import DigitTables, Layout, Shape, Sharding
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +46,24 @@ def compute_seconds(num_operations: int, nbytes: int, machine: Machine) -> float
     return machine.launch_seconds + max(flops, memory)
 
 
-def step_price(step: Step, shape: Shape, machine: Machine) -> Price:
-    """One step of a repartition. Packing and unpacking are a pass each over what goes and what comes."""
-    before = shape.elements(step.before)
-    after = shape.elements(step.after)
-    if step.kind in ("slice", "zero"):
+def move_price(move: Move, shape: Shape, machine: Machine) -> Price:
+    """One move of a repartition. Packing and unpacking are a pass each over what goes and what comes."""
+    before = shape.elements(move.before)
+    after = shape.elements(move.after)
+    if move.kind == "slice" or move.kind == "zero":
         return Price(pass_seconds(2 * after * shape.itemsize, machine))
-    assert step.kind != "slice" and step.kind != "zero"
-    sizes = [machine.axes[axis].size for axis in step.axes]
-    sent = collective_bytes(step.kind, before, shape.itemsize, sizes)
-    link = machine.axes[step.axes[0]]
-    wire = collective_rounds(step.kind, before, sizes) * link.latency_seconds + sent / link.bytes_per_second
+    sizes = [machine.axes[axis].size for axis in move.axes]
+    sent = collective_bytes(move.kind, before, shape.itemsize, sizes)
+    link = machine.axes[move.axes[0]]
+    wire = collective_rounds(move.kind, before, sizes) * link.latency_seconds + sent / link.bytes_per_second
     return Price(pass_seconds(2 * (before + after) * shape.itemsize, machine) + wire, sent)
 
 
 def edge_price(source: Layout, target: Layout, agg: str, shape: Shape, machine: Machine) -> Price:
     """Everything between a producer's value and a reader's operand."""
     total = Price()
-    for step in repartition(source, target, agg, machine.tiers):
-        total += step_price(step, shape, machine)
+    for move in repartition(source, target, agg, machine.tiers):
+        total += move_price(move, shape, machine)
     return total
 
 
@@ -74,7 +73,7 @@ def cut_axes(sharding: Sharding, label: Label) -> tuple[int, ...]:
 
 
 def node_seconds(
-    node: Node, found: Form, sharding: Sharding, shapes: tuple[Shape, ...], tables: Tables, machine: Machine
+    node: Node, found: Form, sharding: Sharding, shapes: tuple[Shape, ...], tables: DigitTables, machine: Machine
 ) -> float:
     """Seconds of the node itself on one device; `shapes` are those of its operands' values."""
     if found.kind in ("input", "alias"):
@@ -90,7 +89,7 @@ def node_seconds(
     return compute_seconds(operations(node, found, local), sum(read) + written, machine) + masks
 
 
-def held_elements(node: Node, number: int, sharding: Sharding, tables: Tables) -> tuple[int, ...]:
+def held_elements(node: Node, number: int, sharding: Sharding, tables: DigitTables) -> tuple[int, ...]:
     """Elements of operand `number` along each factor; a label that stands twice is cut at its first position only."""
     labels = node.operands[number].labels
     return tuple(

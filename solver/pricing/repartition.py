@@ -1,4 +1,4 @@
-"""From the layout a producer leaves to the layout a reader wants: the steps, in order, that both price and Program use.
+"""From the layout a producer leaves to the layout a reader wants: the moves, in order, that both price and Program use.
 
 Slicing comes first (it makes everything after it smaller), then reduce-scatter (partial -> cut), all-to-all (cut ->
 other cut), and last all-reduce (partial -> whole) and all-gather (cut -> whole). Axes of one tier that do the same are
@@ -14,34 +14,34 @@ from typing import Literal
 from einsplit.solver.pricing.collectives import CollectiveKind
 from einsplit.solver.sharding import PARTIAL, WHOLE, Layout
 
-StepKind = Literal["slice", "zero"] | CollectiveKind
+MoveKind = Literal["slice", "zero"] | CollectiveKind
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Move:
     """`axes` all change from their entry in `before` to their entry in `after`; the others stay."""
 
-    kind: StepKind
+    kind: MoveKind
     axes: tuple[int, ...]
     before: Layout
     after: Layout
 
 
-def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequence[int]]) -> tuple[Step, ...]:
-    """Steps from `source` to `target`; partial entries of `source` combine by `agg`, those of `target` are addends."""
-    steps: list[Step] = []
+def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequence[int]]) -> tuple[Move, ...]:
+    """Moves from `source` to `target`; partial entries of `source` combine by `agg`, those of `target` are addends."""
+    moves: list[Move] = []
     now = list(source)
     if PARTIAL not in source:
         agg = "sum"  # nothing is left to combine: partial entries met from here on are addends
 
-    def move(kind: StepKind, axes: Sequence[int], to: Sequence[int]) -> None:
+    def move(kind: MoveKind, axes: Sequence[int], to: Sequence[int]) -> None:
         if axes:
             before = tuple(now)
             for axis, entry in zip(axes, to, strict=True):
                 now[axis] = entry
-            steps.append(Step(kind, tuple(axes), before, tuple(now)))
+            moves.append(Move(kind, tuple(axes), before, tuple(now)))
 
-    def changing(kind: StepKind, group: Sequence[int]) -> list[int]:
+    def changing(kind: MoveKind, group: Sequence[int]) -> list[int]:
         return [axis for axis in group if _change(now[axis], target[axis], agg) == kind]
 
     every = range(len(source))
@@ -65,10 +65,10 @@ def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequen
     # An axis whose cut, or whose partial results of another aggregation, become addends: whole first, zeros last.
     late = changing("zero", every)
     move("zero", late, [PARTIAL for _ in late])
-    return tuple(steps)
+    return tuple(moves)
 
 
-def _change(now: int, to: int, agg: str) -> StepKind | None:
+def _change(now: int, to: int, agg: str) -> MoveKind | None:
     """What one axis needs next to get from one entry to another."""
     if now == to and (now != PARTIAL or agg == "sum"):
         return None

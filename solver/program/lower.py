@@ -1,6 +1,6 @@
 """Plan -> Program: the instructions that carry out each node's choice, and each edge between two choices.
 
-Nothing is decided here: forms, repartition steps and masks are those the price was made of.
+Nothing is decided here: forms, moves and masks are those the price was made of.
 """
 
 from __future__ import annotations
@@ -26,13 +26,7 @@ from einsplit.solver.program.instructions import (
 )
 from einsplit.solver.program.moves import Mover, extent, extents
 from einsplit.solver.search.problem import Solution
-from einsplit.solver.sharding import (
-    PARTIAL,
-    Sharding,
-    aggregation,
-    operand_layout,
-    output_layout,
-)
+from einsplit.solver.sharding import PARTIAL, Sharding, aggregation, operand_layout, output_layout
 
 
 def lower(solution: Solution) -> Program:
@@ -92,9 +86,7 @@ class _Lowering:
             return self._value_buffer(node, sharding)
         read = [self._read(o.node, operand_layout(node, k, sharding)) for k, o in enumerate(node.operands)]
         found = form(node)
-        if found.kind == "alias":
-            return read[0]
-        return self._compute(at, node, found, sharding, read)
+        return read[0] if found.kind == "alias" else self._compute(at, node, found, sharding, read)
 
     def _value_buffer(self, node: Node, sharding: Sharding) -> int:
         layout = output_layout(node, sharding)
@@ -147,6 +139,7 @@ class _Lowering:
 
 
 def _numbered(dims: Sequence[Sequence[str]], number: dict[str, int]) -> tuple[tuple[int, ...], ...]:
+    """Dimensions with their labels as numbers."""
     return tuple(tuple(number[label] for label in dim) for dim in dims)
 
 

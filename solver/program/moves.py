@@ -1,4 +1,4 @@
-"""One edge as instructions: repartition steps with every digit in its place.
+"""One edge as instructions: the moves of its repartition, with every digit in its place.
 
 A local tensor has one dimension per factor, and each dimension is, from slow to fast, the digits nobody cuts and then
 the rest. Cutting, gathering or moving a digit is therefore: view the dimension as its digits, take or put one, and
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import prod
 
 from einsplit.solver.machine import Machine
-from einsplit.solver.pricing.repartition import Step, repartition
+from einsplit.solver.pricing.repartition import Move, repartition
 from einsplit.solver.program.instructions import Buffer, Collective, Digit, Extent, Instruction, Slice, Zero
 from einsplit.solver.sharding import PARTIAL, Digits, Layout
 
@@ -41,41 +41,42 @@ class Mover:
 
     def move(self, buffer: int, source: Layout, target: Layout, agg: str) -> int:
         """The buffer of the same value in the target layout."""
-        for step in repartition(source, target, agg, self._machine.tiers):
-            buffer = self._step(buffer, step, agg)
+        for move in repartition(source, target, agg, self._machine.tiers):
+            buffer = self._carry_out(buffer, move, agg)
         return buffer
 
-    def _step(self, buffer: int, step: Step, agg: str) -> int:
+    def _carry_out(self, buffer: int, move: Move, agg: str) -> int:
+        """The buffer of the value after one move."""
         before = self._buffers[buffer]
-        partial = tuple(axis for axis, entry in enumerate(step.after) if entry == PARTIAL)
-        after = Buffer(before.dtype, tuple(_cut(e, step.after, k) for k, e in enumerate(before.extents)), partial)
+        partial = tuple(axis for axis, entry in enumerate(move.after) if entry == PARTIAL)
+        after = Buffer(before.dtype, tuple(_cut(e, move.after, k) for k, e in enumerate(before.extents)), partial)
         self._buffers.append(after)
         output = len(self._buffers) - 1
-        if step.kind == "slice":
+        if move.kind == "slice":
             places = _places(before)
-            dims = tuple(places.index((step.after[axis], axis)) for axis in step.axes)
-            self._instructions.append(Slice(buffer, output, step.axes, _sizes(before, places), dims))
-        elif step.kind == "zero":
-            self._instructions.append(Zero(buffer, output, step.axes))
+            dims = tuple(places.index((move.after[axis], axis)) for axis in move.axes)
+            self._instructions.append(Slice(buffer, output, move.axes, _sizes(before, places), dims))
+        elif move.kind == "zero":
+            self._instructions.append(Zero(buffer, output, move.axes))
         else:
-            self._instructions.append(self._collective(buffer, output, step, agg))
+            self._instructions.append(self._collective(buffer, output, move, agg))
         return output
 
-    def _collective(self, source: int, output: int, step: Step, agg: str) -> Collective:
+    def _collective(self, source: int, output: int, move: Move, agg: str) -> Collective:
         """Pieces are numbered by the digits the group's axes take (`taken`) and lie by those they give (`given`)."""
         before, after = self._buffers[source], self._buffers[output]
         sent, got = _places(before), _places(after)
-        axes = step.axes
-        assert step.kind != "slice" and step.kind != "zero"
-        taken = [(step.after[axis], axis) for axis in axes] if step.kind in ("reduce_scatter", "all_to_all") else []
-        given = [(step.before[axis], axis) for axis in axes] if step.kind in ("all_gather", "all_to_all") else []
+        axes = move.axes
+        assert move.kind != "slice" and move.kind != "zero"
+        taken = [(move.after[axis], axis) for axis in axes] if move.kind in ("reduce_scatter", "all_to_all") else []
+        given = [(move.before[axis], axis) for axis in axes] if move.kind in ("all_gather", "all_to_all") else []
         kept = [place for place in sent if place not in taken]
         # Stacked in group order, the pieces received vary slowest over the axes' coordinates, then as they were sent.
         arrived = [*given, *kept]
         sizes = dict(zip(sent, _sizes(before, sent), strict=True))
         sizes |= {place: self._machine.axes[place[1]].size for place in given}
         return Collective(
-            kind=step.kind,
+            kind=move.kind,
             source=source,
             output=output,
             axes=axes,

@@ -20,12 +20,12 @@ def data_parallel(graph: Graph, machine: Machine) -> Solution:
     batch = next(
         (n.dims[0][0] for n in graph.nodes if isinstance(n, Input) and n.role == "data" and n.dims and n.dims[0]), None
     )
-    axes: list[int] = []
-    for axis in range(len(machine.axes)):
-        if batch is not None and fits(graph.sizes[batch], [machine.sizes[a] for a in (*axes, axis)]):
-            axes.append(axis)
     if batch is None:
         return all_whole(graph, machine)
+    axes: list[int] = []
+    for axis in range(len(machine.axes)):
+        if fits(graph.sizes[batch], [machine.sizes[a] for a in (*axes, axis)]):
+            axes.append(axis)
     shardings = []
     for node in graph.nodes:
         own = next((label for label in cuttable_labels(node) if classes[label] == classes[batch]), None)

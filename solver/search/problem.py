@@ -22,11 +22,11 @@ from einsplit.solver.sharding import (
     PARTIAL,
     Choice,
     Digits,
+    DigitTables,
     Layout,
     Shape,
     Sharding,
     Sum,
-    Tables,
     aggregation,
     cuttable_labels,
     operand_layout,
@@ -49,7 +49,7 @@ class Edge:
 class Problem:
     """A prepared Graph on a Machine under fixed digit tables."""
 
-    def __init__(self, graph: Graph, machine: Machine, tables: Tables, memo: Memo | None = None) -> None:
+    def __init__(self, graph: Graph, machine: Machine, tables: DigitTables, memo: Memo | None = None) -> None:
         self.graph = graph
         self.machine = machine
         self.tables = tables
@@ -145,7 +145,8 @@ class Memo:
         self.seconds: dict[tuple[int, tuple[int, ...]], float] = {}
         self.edge_prices: dict[tuple[int, Layout, Layout], Price] = {}
         self.edge_tables: dict[tuple[int, tuple[Layout, ...], tuple[Layout, ...]], Seconds] = {}
-        self._contents = tuple(_content(graph, node) for node in graph.nodes)
+        forms = zip(graph.nodes, self.forms, strict=True)
+        self._contents = tuple(_content(graph, node, found) for node, found in forms)
         self._rows = tuple(node_labels(node) for node in graph.nodes)
         self._place = tuple({label: k for k, label in enumerate(row)} for row in self._rows)
         self._numbers: dict[object, int] = {}
@@ -154,7 +155,7 @@ class Memo:
         """A number for equal contents: hashing a long content once for every node, not for every price."""
         return self._numbers.setdefault(content, len(self._numbers))
 
-    def node_content(self, node: int, tables: Tables) -> object:
+    def node_content(self, node: int, tables: DigitTables) -> object:
         """Equal for nodes that cost the same under equal `places`."""
         digits: tuple[Digits, ...] = tuple(tables[label] for label in self._rows[node])
         return (self._contents[node], digits)
@@ -165,13 +166,13 @@ class Memo:
         return tuple(place[choice] if isinstance(choice, str) else -1 for choice in sharding)
 
 
-def _content(graph: Graph, node: Node) -> object:
+def _content(graph: Graph, node: Node, found: Form) -> object:
+    """All that a node's price depends on besides digits and sharding, its labels by order of appearance."""
     row = node_labels(node)
     number = {label: k for k, label in enumerate(row)}
     reads = tuple(tuple(number[label] for label in operand.labels) for operand in node.operands)
     dtypes = tuple(graph.nodes[operand.node].dtype for operand in node.operands)
     what = to_text(node.join) if isinstance(node, Einsum) else type(node).__name__
-    found = form(node)
     return (what, found.kind, getattr(node, "agg", ""), reads, len(factors(node)), dtypes, node.dtype)
 
 

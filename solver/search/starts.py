@@ -24,7 +24,7 @@ def digit_tables(graph: Graph, machine: Machine) -> list[AxesOf]:
     mesh = machine.sizes
     tables: list[AxesOf] = []
     orders = [range(len(mesh)), range(len(mesh) - 1, -1, -1)]
-    links = [(axis.size, axis.bytes_per_second, axis.latency_seconds) for axis in machine.axes]
+    links = [(axis.size, axis.link) for axis in machine.axes]
     if links == links[::-1]:
         del orders[1]  # the mirror image of the first: it would find the same plans again
     for order, max_padding in product(orders, (MAX_PADDING, 0.0)):

@@ -20,10 +20,17 @@ from einsplit.graph import Graph, Label
 from einsplit.solver.machine import Machine
 from einsplit.solver.search.problem import Memo, Problem, Solution
 from einsplit.solver.search.starts import AxesOf, digit_tables, starts
-from einsplit.solver.search.tropical import Table, TooWide, minimise
+from einsplit.solver.search.tropical import MAX_ENTRIES, PriceTable, TooWide, minimise
 from einsplit.solver.sharding import Choice, Sharding, extent_classes, make_tables
 
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once
+# Every start ends with a contraction over all axes where that is small:
+JOINT_CHOICES = 40  # of one node over all axes
+JOINT_NODES = 60
+
+# Relative: prices of plans that are worth the same differ by rounding.
+LEAST_GAIN = 1e-9  # of a sweep that improved the plan
+LEAST_LEAD = 1e-12  # of a start over an earlier one, which is kept where they are equal
 
 Progress = Callable[[float, int], None]  # best seconds so far, sweeps done
 
@@ -37,7 +44,7 @@ def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> S
         found = _start(graph, machine, memo, axes_of)
         found, done = _descend(graph, machine, memo, axes_of, order, found)
         num_sweeps += done
-        if best is None or found.seconds < best.seconds * (1 - 1e-12):
+        if best is None or found.seconds < best.seconds * (1 - LEAST_LEAD):
             best = found
         if progress is not None:
             progress(best.seconds, num_sweeps)
@@ -70,7 +77,7 @@ def _descend(
     for group in cycle(order):
         better = _solve(found, group, alike=len(group) > 1)
         num_sweeps += 1
-        idle = 0 if better.seconds < found.seconds * (1 - 1e-9) else idle + 1
+        idle = 0 if better.seconds < found.seconds * (1 - LEAST_GAIN) else idle + 1
         if better.seconds < found.seconds:
             found = better
         if idle >= len(order):
@@ -84,7 +91,7 @@ def _descend(
 def _try_joint(found: Solution, num_axes: int) -> Solution:
     """The exact plan over all axes, where its tables are small enough to be worth a moment."""
     widest = max(_num_joint(found.problem, node, num_axes) for node in range(len(found.shardings)))
-    if widest > 40 or len(found.shardings) > 60:
+    if widest > JOINT_CHOICES or len(found.shardings) > JOINT_NODES:
         return found
     try:
         better = _solve(found, tuple(range(num_axes)), alike=False)
@@ -94,6 +101,7 @@ def _try_joint(found: Solution, num_axes: int) -> Solution:
 
 
 def _num_joint(problem: Problem, node: int, num_axes: int) -> int:
+    """Choices of a node over all axes at once."""
     return prod(len(problem.choices(node, axis)) for axis in range(num_axes))
 
 
@@ -117,14 +125,14 @@ def _solve(found: Solution, group: tuple[int, ...], alike: bool) -> Solution:
     problem = found.problem
     options = [_options(problem, node, group, found.shardings[node], alike) for node in range(len(found.shardings))]
     tables = [
-        Table((node,), np.array([problem.node_price(node, sharding).seconds for sharding in options[node]]))
+        PriceTable((node,), np.array([problem.node_price(node, sharding).seconds for sharding in options[node]]))
         for node in range(len(options))
     ]
     left = [tuple(problem.left(node, sharding) for sharding in row) for node, row in enumerate(options)]
     for edge in problem.edges:
         wanted = tuple(problem.wanted(edge, sharding) for sharding in options[edge.reader])
-        tables.append(Table((edge.writer, edge.reader), problem.edge_table(edge, left[edge.writer], wanted)))
-    limit = JOINT_ENTRIES if len(group) > 1 and not alike else 2**25
+        tables.append(PriceTable((edge.writer, edge.reader), problem.edge_table(edge, left[edge.writer], wanted)))
+    limit = JOINT_ENTRIES if len(group) > 1 and not alike else MAX_ENTRIES
     optimum = minimise([len(row) for row in options], tables, limit)
     shardings = tuple(row[choice] for row, choice in zip(options, optimum.choices, strict=True))
     return Solution(problem, shardings, problem.price(shardings).seconds)

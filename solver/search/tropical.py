@@ -36,9 +36,11 @@ import numpy.typing as npt
 
 from einsplit.errors import EinsplitError, PlanError, ShapeError
 
-__all__ = ["Optimum", "Step", "Table", "TooWide", "elimination_order", "minimise"]
+__all__ = ["Elimination", "Optimum", "PriceTable", "TooWide", "elimination_order", "minimise"]
 
 Prices = npt.NDArray[np.float64]
+
+MAX_ENTRIES = 2**25  # of a bucket: no array of prices made for it is then larger than 128 MiB
 
 
 class TooWide(EinsplitError):
@@ -47,7 +49,7 @@ class TooWide(EinsplitError):
 
 # eq=False: arrays have no truth value, so a generated __eq__ could only raise.
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class PriceTable:
     """One addend: `prices` has one dimension per entry of `variables`, and +inf where a choice is forbidden.
 
     A variable that stands twice means the diagonal.
@@ -66,7 +68,7 @@ class Optimum:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Elimination:
     """The elimination of `variable`, whose bucket has `entries` entries over it and `others` (ascending)."""
 
     variable: int
@@ -74,7 +76,7 @@ class Step:
     entries: int
 
 
-def minimise(num_choices: Sequence[int], tables: Sequence[Table], max_entries: int = 2**25) -> Optimum:
+def minimise(num_choices: Sequence[int], tables: Sequence[PriceTable], max_entries: int = MAX_ENTRIES) -> Optimum:
     """The least sum of the tables over all assignments, exact but for the rounding of float64 sums.
 
     Among equal sums every variable takes its smallest choice, the variable eliminated last first. The
@@ -88,14 +90,14 @@ def minimise(num_choices: Sequence[int], tables: Sequence[Table], max_entries: i
     _check(num_choices, tables)
     # A variable with one choice decides nothing, and numpy has a limited number of dimensions to give away.
     scopes = [{v for v in table.variables if num_choices[v] > 1} for table in tables]
-    steps = []
-    for step in elimination_order(num_choices, scopes):
-        if step.entries > max_entries:
-            raise TooWide(_too_wide_message(num_choices, step, max_entries))
-        steps.append(step)
+    order = []
+    for elimination in elimination_order(num_choices, scopes):
+        if elimination.entries > max_entries:
+            raise TooWide(_too_wide_message(num_choices, elimination, max_entries))
+        order.append(elimination)
 
     # From here on a scope is in order of elimination: the next variable to go is a table's first dimension.
-    position = {step.variable: i for i, step in enumerate(steps)}
+    position = {elimination.variable: i for i, elimination in enumerate(order)}
     buckets: list[list[tuple[tuple[int, ...], Prices]]] = [[] for _ in num_choices]
     for table, scope_set in zip(tables, scopes, strict=True):
         scope = tuple(sorted(scope_set, key=position.__getitem__))
@@ -103,19 +105,19 @@ def minimise(num_choices: Sequence[int], tables: Sequence[Table], max_entries: i
             buckets[scope[0]].append((scope, _arranged(table, scope)))
 
     firsts: list[tuple[tuple[int, ...], npt.NDArray[np.unsignedinteger]]] = []
-    for step in steps:
-        rest = tuple(sorted(step.others, key=position.__getitem__))
-        bucket, buckets[step.variable] = buckets[step.variable], []
-        message, first = _eliminate((step.variable, *rest), num_choices, bucket)
+    for elimination in order:
+        rest = tuple(sorted(elimination.others, key=position.__getitem__))
+        bucket, buckets[elimination.variable] = buckets[elimination.variable], []
+        message, first = _eliminate((elimination.variable, *rest), num_choices, bucket)
         if not np.isfinite(message).any():
-            raise PlanError(_infeasible_message(step))
+            raise PlanError(_infeasible_message(elimination))
         firsts.append((rest, first))
         if rest:
             buckets[rest[0]].append((rest, message))
 
     choices = [0] * len(num_choices)
-    for step, (rest, first) in zip(reversed(steps), reversed(firsts), strict=True):
-        choices[step.variable] = int(first[tuple(choices[u] for u in rest)])
+    for elimination, (rest, first) in zip(reversed(order), reversed(firsts), strict=True):
+        choices[elimination.variable] = int(first[tuple(choices[u] for u in rest)])
     chosen = (float(table.prices[tuple(choices[v] for v in table.variables)]) for table in tables)
     return Optimum(fsum(chosen), tuple(choices))
 
@@ -147,7 +149,7 @@ def _eliminate(
     return message, first
 
 
-def _arranged(table: Table, scope: tuple[int, ...]) -> Prices:
+def _arranged(table: PriceTable, scope: tuple[int, ...]) -> Prices:
     """The table with one dimension per variable of `scope`, in its order; diagonals are taken."""
     prices = np.asarray(table.prices, dtype=np.float64)
     kept = prices[tuple(slice(None) if v in scope else 0 for v in table.variables)]
@@ -157,7 +159,7 @@ def _arranged(table: Table, scope: tuple[int, ...]) -> Prices:
     return arranged
 
 
-def elimination_order(num_choices: Sequence[int], scopes: Sequence[set[int]]) -> Iterator[Step]:
+def elimination_order(num_choices: Sequence[int], scopes: Sequence[set[int]]) -> Iterator[Elimination]:
     """Every variable once, by weighted min-fill: next goes the one whose elimination adds the lightest edges.
 
     Two variables are adjacent if they share a scope; eliminating v makes its neighbours adjacent to each
@@ -181,7 +183,7 @@ def elimination_order(num_choices: Sequence[int], scopes: Sequence[set[int]]) ->
             continue  # a leftover from before the rank changed; the right one is in the heap as well
         live[v] = False
         others = tuple(sorted(graph.near[v]))
-        yield Step(v, others, graph.entries[v])
+        yield Elimination(v, others, graph.entries[v])
         changed = set(others)
         for a, b in combinations(others, 2):
             changed |= graph.join(a, b)
@@ -235,7 +237,7 @@ class _Interaction:
         near[v] = set()
 
 
-def _check(num_choices: Sequence[int], tables: Sequence[Table]) -> None:
+def _check(num_choices: Sequence[int], tables: Sequence[PriceTable]) -> None:
     """Raises PlanError or ShapeError unless every table fits, and every price is a number or +inf."""
     for v, num in enumerate(num_choices):
         if num < 1:
@@ -263,19 +265,19 @@ def _check(num_choices: Sequence[int], tables: Sequence[Table]) -> None:
             )
 
 
-def _too_wide_message(num_choices: Sequence[int], step: Step, max_entries: int) -> str:
-    factors = " x ".join(str(num_choices[v]) for v in (step.variable, *step.others))
+def _too_wide_message(num_choices: Sequence[int], elimination: Elimination, max_entries: int) -> str:
+    factors = " x ".join(str(num_choices[v]) for v in (elimination.variable, *elimination.others))
     return (
-        f"eliminating variable {step.variable} joins {1 + len(step.others)} variables"
-        f" in a table of {step.entries} entries, {max_entries} are allowed.\n"
-        f"  choices of {(step.variable, *step.others)}: {factors}\n"
+        f"eliminating variable {elimination.variable} joins {1 + len(elimination.others)} variables"
+        f" in a table of {elimination.entries} entries, {max_entries} are allowed.\n"
+        f"  choices of {(elimination.variable, *elimination.others)}: {factors}\n"
         "  Fold repeated layers, give variables fewer choices, or allow more entries."
     )
 
 
-def _infeasible_message(step: Step) -> str:
-    given = f"\n  whatever the choices of variables {step.others}" if step.others else ""
+def _infeasible_message(elimination: Elimination) -> str:
+    given = f"\n  whatever the choices of variables {elimination.others}" if elimination.others else ""
     return (
-        f"no assignment has a finite price: every choice of variable {step.variable} is forbidden{given}.\n"
+        f"no assignment has a finite price: every choice of variable {elimination.variable} is forbidden{given}.\n"
         "  Look for pins that contradict each other near it."
     )

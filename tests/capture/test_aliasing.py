@@ -250,7 +250,10 @@ LIMIT = torch.tensor(0.5)
 
 def test_tensors_found_outside_are_read_at_every_call() -> None:
     offset = whole(6)
-    function = lambda x: torch.where(x > LIMIT, x * SCALE.exp(), x + offset)  # noqa: E731
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x > LIMIT, x * SCALE.exp(), x + offset)
+
     captured = check(function, X, meshes=((2,),), random_seeds=(0,))
     named = {"SCALE": SCALE, "LIMIT": LIMIT, "offset": offset}
     assert {name: id(tensor) for name, tensor in captured.tensors.items()} == {k: id(v) for k, v in named.items()}

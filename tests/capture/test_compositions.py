@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from random import Random
 
@@ -15,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import einsplit.capture.rules  # fills RULES
-import einsplit.eager  # noqa: F401 (registers einsplit's own operator)
 from einsplit.capture.reader import RULES
 from tests.capture.driver import check
 
-Step = Callable[[Tensor], Tensor]
+import_module("einsplit.eager")  # registers einsplit's own operator, which has a rule too
+
+Operator = Callable[[Tensor], Tensor]
 SIZES = (1, 2, 3, 4, 6, 8)
 
 
@@ -28,7 +29,7 @@ SIZES = (1, 2, 3, 4, 6, 8)
 class Pipeline:
     """Operators one after the other, the result of each the argument of the next."""
 
-    steps: tuple[tuple[str, Step], ...]
+    steps: tuple[tuple[str, Operator], ...]
 
     def __call__(self, x: Tensor) -> Tensor:
         for _, step in self.steps:
@@ -55,52 +56,52 @@ def _dim(random: Random, shape: tuple[int, ...]) -> int:
     return random.randrange(-len(shape), len(shape)) if shape else 0
 
 
-def _pointwise(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _pointwise(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     name = random.choice(("tanh", "sigmoid", "relu", "sin", "neg", "abs", "square"))
     return name, getattr(torch, name)
 
 
-def _scaled(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _scaled(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     low = random.uniform(-1, 0)
     return f"clamp({low:.2f}) * 0.7", lambda x: x.clamp(min=low) * 0.7
 
 
-def _broadcast(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _broadcast(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     keep = [random.random() < 0.5 for _ in shape]
     drop = random.randint(0, len(shape))
     own = tuple(n if k else 1 for n, k in zip(shape, keep, strict=True))[drop:]
     return f"+ arange({own})", lambda x: x + torch.arange(prod(own), device=x.device).reshape(own) * 0.1
 
 
-def _reduce(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _reduce(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     name, dim, keep = random.choice(("sum", "mean", "amax", "logsumexp")), _dim(random, shape), random.random() < 0.5
     if not shape:
         return _pointwise(random, shape)
     return f"{name}({dim}, {keep})", lambda x: getattr(torch, name)(x, dim, keepdim=keep)
 
 
-def _softmax(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _softmax(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     dim = _dim(random, shape)
     return f"softmax({dim})", lambda x: x.softmax(dim)
 
 
-def _matmul(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _matmul(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     if len(shape) < 2:
         return _scaled(random, shape)
     return "x @ x.mT", lambda x: x @ x.mT
 
 
-def _norm(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _norm(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     dims = random.randint(1, len(shape)) if shape else 0
     return f"layer_norm({dims})", lambda x: F.layer_norm(x, shape[len(shape) - dims :]) if dims else x * 2
 
 
-def _permute(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _permute(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     order = random.sample(range(len(shape)), len(shape))
     return f"permute{tuple(order)}", lambda x: x.permute(order)
 
 
-def _reshape(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _reshape(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     left, sizes = prod(shape), []
     while left > 1 and len(sizes) < 3 and random.random() < 0.8:
         sizes.append(random.choice([n for n in range(1, left + 1) if left % n == 0]))
@@ -109,13 +110,13 @@ def _reshape(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
     return f"reshape{tuple(sizes)}", lambda x: x.reshape(sizes)
 
 
-def _unsqueeze(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _unsqueeze(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     dim, size = random.randrange(len(shape) + 1), random.choice((1, 2, 3))
     wide = (*shape[:dim], size, *shape[dim:])
     return f"unsqueeze({dim}).expand{wide}", lambda x: x.unsqueeze(dim).expand(wide)
 
 
-def _slice(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _slice(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     if not shape:
         return _scaled(random, shape)
     dim = random.randrange(len(shape))
@@ -125,7 +126,7 @@ def _slice(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
     return f"[{dim}: {start}:{stop}:{step}]", lambda x: x[index]
 
 
-def _halves(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _halves(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     even = [k for k, n in enumerate(shape) if n % 2 == 0]
     if not even:
         return _scaled(random, shape)
@@ -134,14 +135,14 @@ def _halves(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
     return f"rotate({dim})", lambda x: torch.cat((-x.narrow(dim, half, half), x.narrow(dim, 0, half)), dim)
 
 
-def _cat(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _cat(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     if not shape:
         return "stack", lambda x: torch.stack((x, x * 2))
     dim = random.randrange(len(shape))
     return f"cat({dim})", lambda x: torch.cat((x, x.narrow(dim, 0, 1), x * 2), dim)
 
 
-def _select(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _select(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     if not shape:
         return _scaled(random, shape)
     dim = random.randrange(len(shape))
@@ -149,13 +150,13 @@ def _select(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
     return f"select({dim}, {at})", lambda x: x.select(dim, at)
 
 
-def _masked(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _masked(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     if len(shape) < 2:
         return _scaled(random, shape)
     return "triu", lambda x: x.masked_fill(torch.ones(shape[-2:], device=x.device).tril() == 0, -1.5)
 
 
-def _written(random: Random, shape: tuple[int, ...]) -> tuple[str, Step]:
+def _written(random: Random, shape: tuple[int, ...]) -> tuple[str, Operator]:
     def step(x: Tensor) -> Tensor:
         y = x * 0.5
         if shape:

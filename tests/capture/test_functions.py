@@ -187,7 +187,9 @@ def test_loops_recursion_and_comprehensions_unroll() -> None:
 
 
 def test_numbers_that_are_arguments_choose_what_is_computed() -> None:
-    function = lambda x, deep: x * 2 if deep else x + 1  # noqa: E731
+    def function(x: Tensor, deep: bool) -> Tensor:
+        return x * 2 if deep else x + 1
+
     for deep in (True, False):
         check(function, X, deep, meshes=((2,),), random_seeds=())
 

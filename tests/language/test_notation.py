@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einsplit.errors import EinsplitError, NotationError, ShapeError, point
-from einsplit.notation import Bound, Dims, bind, dims_text, parse_signature, parse_spec, spec_text
+from einsplit.notation import Bound, Dims, bind, dims_text, parse_signature, parse_spec
 
 
 def plain(labels: str) -> Dims:
@@ -104,10 +104,16 @@ LABELS = st.sampled_from(["i", "j", "k", "batch", "seq", "x_1", "i'"])
 DIMS = st.lists(st.lists(LABELS, max_size=3).map(tuple), max_size=4).map(tuple)
 
 
+def as_words(dims: Dims) -> str:
+    """A blank inside every dimension: a term without one would be read as letters."""
+    return " ".join(f"( {' '.join(dim)} )" for dim in dims)
+
+
 @given(st.lists(DIMS, min_size=1, max_size=3), st.lists(LABELS, max_size=3, unique=True))
 def test_what_is_written_is_read_back(operands: list[Dims], output: list[str]) -> None:
     outputs = [tuple((label,) for label in output)]
-    spec = parse_spec(spec_text(operands, outputs))
+    left, right = (", ".join(map(as_words, terms)) for terms in (operands, outputs))
+    spec = parse_spec(f"{left} -> {right}")
     assert [term.dims for term in spec.operands] == operands
     assert [term.dims for term in spec.outputs] == outputs
 

@@ -1,7 +1,6 @@
-"""A driver process that uses Ray sessions, for tests that must own a whole process: `python -m
-tests.runtime.driver CASE`.
+"""A driver process that uses Ray sessions, for tests that must own a whole process.
 
-Prints one JSON object: what was seen. The programs are fakes.
+`python -m tests.runtime.driver CASE` prints one JSON object: what was seen. The programs are fakes.
 """
 
 import json
@@ -16,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from einsplit.runtime import cluster, session
-from tests.runtime.fakes import FakeProgram, fake_assemble, fake_cut, make_fake_executor
+from tests.runtime.fakes import FakeProgram, FakeWorker, fake_assemble, fake_cut
 from tests.runtime.processes import descendants, listening, running
 
 FEEDS = {"x": torch.arange(6.0)}
@@ -176,5 +175,5 @@ CASES = {case.__name__: case for case in (quiet, killed, mistaken, frozen, inter
 
 if __name__ == "__main__":
     session.cut, session.assemble = fake_cut, fake_assemble
-    cluster.make_executor = make_fake_executor
+    cluster.Worker = FakeWorker
     print(json.dumps(CASES[sys.argv[1]]()), flush=True)

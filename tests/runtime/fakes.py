@@ -1,8 +1,6 @@
-"""Stand-ins for a Program, its executor and its blocks, with mistakes built in: what a session does when all
-goes wrong.
+"""Stand-ins for a Program, its executor and its blocks, with mistakes built in, for what a session does then.
 
-The program: `y = gather(x * w)`, x cut along its first dimension, w whole, and a state `n` that counts the
-steps.
+The program: `y = gather(x * w)`, x cut along its first dimension, w whole.
 """
 
 import json
@@ -14,6 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from einsplit.runtime import worker
 from einsplit.runtime.transport import Transport
 
 
@@ -30,6 +29,10 @@ class FakeProgram:
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "FakeProgram":
+        return FakeProgram(**json.loads(data))
 
 
 class FakeExecutor:
@@ -68,8 +71,12 @@ class FakeExecutor:
         return dict(self.kept)
 
 
-def make_fake_executor(program: bytes, device: int, transport: Transport) -> FakeExecutor:
-    return FakeExecutor(FakeProgram(**json.loads(program)), device, transport)
+class FakeWorker(worker.Worker):
+    """A worker that loads fakes: what it changes is its own process."""
+
+    def __init__(self, device: int) -> None:
+        worker.Program, worker.Executor = FakeProgram, FakeExecutor
+        super().__init__(device)
 
 
 def fake_cut(program: FakeProgram, name: str, tensor: Tensor, device: int) -> Tensor:

@@ -26,6 +26,7 @@ from einsplit.solver.prepare import prepare
 from einsplit.solver.program import Compute, Program
 from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import make_tables
+from einsplit.torch_dtypes import torch_dtype
 from tests.support.cuttings import MESHES, Cutting, random_cutting, random_machine, run_local
 from tests.support.graphs import SIZES, Case, random_case
 from tests.support.meaning import Meant, meaning
@@ -124,7 +125,7 @@ def test_every_dtype_survives_any_cutting(dtype):
     join = call("where", call("eq", operand(0), variable_index(v)), operand(1), cast(const(0), dtype))
     rows = builder.einsum([(ids, ((s,),)), (x, ((v,), (d,)))], ((s,), (d,)), join, "sum", Origin("rows"))
     graph = prepare(builder.build({"product": product_, "largest": largest, "rows": rows}))
-    kind = getattr(torch, dtype)
+    kind = torch_dtype(dtype)
     feeds = {"x": torch.arange(30).reshape(6, 5) % 3, "y": torch.arange(20).reshape(5, 4) % 2}
     wanted = {"product": feeds["x"] @ feeds["y"], "largest": feeds["x"].amax(0), "rows": feeds["x"][[5, 0, 2]]}
     tensors = {name: tensor.to(kind) for name, tensor in feeds.items()} | {

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from einsplit.builder import Builder, Origin, variable_index
+from einsplit.builder.views import Value
 from einsplit.capture import capture
 from einsplit.graph import Graph, Label
 from einsplit.scalar import call, const, operand
@@ -185,7 +186,10 @@ LENGTH, MODEL, HEADS, HEAD = 256, 63, 4, 3  # neither model nor head width can b
 def attention_graph() -> Graph:
     """One sequence: a layer for each token, attention over heads, a layer for each token."""
     builder = Builder()
-    give = lambda name, shape: builder.input(name, shape, "float64", role="parameter")  # noqa: E731
+
+    def give(name: str, shape: tuple[int, ...]) -> Value:
+        return builder.input(name, shape, "float64", role="parameter")
+
     x = builder.input("x", (LENGTH, MODEL), "float64", labels=["s", "a"])
     first = spelled("s a, a b -> s b", x, give("w_in", (MODEL, MODEL)))
     u = spelled("s b -> s b", first, join=call("tanh", operand(0)))

@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsplit.errors import EinsplitError, PlanError, ShapeError
-from einsplit.solver.search.tropical import Optimum, Table, TooWide, elimination_order, minimise
+from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, elimination_order, minimise
 
-Network = tuple[list[int], list[Table]]
+Network = tuple[list[int], list[PriceTable]]
 
 
-def price_of(choices: Sequence[int], tables: Sequence[Table]) -> float:
+def price_of(choices: Sequence[int], tables: Sequence[PriceTable]) -> float:
     return math.fsum(float(t.prices[tuple(choices[v] for v in t.variables)]) for t in tables)
 
 
-def brute_force(num_choices: Sequence[int], tables: Sequence[Table]) -> float:
+def brute_force(num_choices: Sequence[int], tables: Sequence[PriceTable]) -> float:
     """The least price over all assignments; +inf if all are forbidden."""
     assignments = itertools.product(*map(range, num_choices))
     return min(price_of(choices, tables) for choices in assignments)
@@ -49,7 +49,7 @@ def networks(draw: st.DrawFn, whole: bool = True) -> Network:
         shape = tuple(num_choices[v] for v in variables)
         # Few different values: ties are common, and ties are where choices go wrong.
         prices = random.integers(-2, 6, shape) if whole else random.normal(size=shape)
-        tables.append(Table(variables, np.where(random.random(shape) < forbidden, np.inf, prices)))
+        tables.append(PriceTable(variables, np.where(random.random(shape) < forbidden, np.inf, prices)))
     return num_choices, tables
 
 
@@ -73,7 +73,9 @@ def layers(num_layers: int, seed: int) -> Network:
     num_choices = [int(n) for n in random.integers(3, 9, 12 * num_layers + 1)]
     edges = [(12 * k + a, 12 * k + b) for k in range(num_layers) for a, b in edges_in_layer]
     scopes = [*edges, *((v,) for v in range(len(num_choices)))]
-    return num_choices, [Table(s, random.integers(0, 1000, [num_choices[v] for v in s]).astype(float)) for s in scopes]
+    return num_choices, [
+        PriceTable(s, random.integers(0, 1000, [num_choices[v] for v in s]).astype(float)) for s in scopes
+    ]
 
 
 # --- the optimum
@@ -134,7 +136,7 @@ def test_rounding_does_not_let_the_order_of_tables_of_different_scopes_choose() 
         scopes = [(v,) for v in range(4)] + list(itertools.combinations(range(4), 2))
         # Tenths tie in decimal and not in binary: (0.1 + 0.2) + 0.3 is not 0.1 + (0.2 + 0.3).
         tables = [
-            Table(
+            PriceTable(
                 scope,
                 np.array(random.choices([0.1, 0.2, 0.3, 0.7], k=3 ** len(scope))).reshape([3] * len(scope)),
             )
@@ -161,7 +163,7 @@ def test_a_chain_of_600_with_skips_equals_the_dynamic_program_by_hand() -> None:
             grown = grown + price[v - 2, v][:, None, :]
         least = grown.min(axis=0)
 
-    assert minimise(num_choices, [Table(scope, prices) for scope, prices in price.items()]).price == least.min()
+    assert minimise(num_choices, [PriceTable(scope, prices) for scope, prices in price.items()]).price == least.min()
 
 
 def test_fifty_decoder_layers_are_solved_within_a_second_in_narrow_tables() -> None:
@@ -184,19 +186,19 @@ def test_a_variable_that_hundreds_share_does_not_slow_the_order_down() -> None:
 
 
 def test_of_equal_prices_the_smallest_choices_are_taken() -> None:
-    free = [Table((v, v + 1), np.zeros((3, 3))) for v in range(4)]
+    free = [PriceTable((v, v + 1), np.zeros((3, 3))) for v in range(4)]
     assert minimise([3] * 5, free) == Optimum(0.0, (0, 0, 0, 0, 0))
-    assert minimise([4], [Table((0,), np.array([2.0, 1.0, 1.0, 1.0]))]).choices == (1,)
+    assert minimise([4], [PriceTable((0,), np.array([2.0, 1.0, 1.0, 1.0]))]).choices == (1,)
 
 
 def test_the_choices_do_not_depend_on_the_hash_seed() -> None:
     program = (
         "import numpy as np\n"
-        "from einsplit.solver.search.tropical import Table, minimise\n"
+        "from einsplit.solver.search.tropical import PriceTable, minimise\n"
         "random = np.random.default_rng(5)\n"
         "scopes = [tuple(int(v) for v in random.integers(0, 40, 2)) for _ in range(60)]\n"
         # Two prices only: there are many optima, and any dependence on an order would show.
-        "tables = [Table(s, random.integers(0, 2, (4, 4)).astype(float)) for s in scopes]\n"
+        "tables = [PriceTable(s, random.integers(0, 2, (4, 4)).astype(float)) for s in scopes]\n"
         "print(minimise([4] * 40, tables))\n"
     )
     printed = {
@@ -266,25 +268,25 @@ def test_every_step_has_the_least_fill_when_counted_afresh(seed: int, num: int, 
 def test_small_networks_have_the_optimum_known_by_hand(
     num_choices: list[int], tables: list[tuple[tuple[int, ...], object]], optimum: Optimum
 ) -> None:
-    assert minimise(num_choices, [Table(v, np.array(p, dtype=float)) for v, p in tables]) == optimum
+    assert minimise(num_choices, [PriceTable(v, np.array(p, dtype=float)) for v, p in tables]) == optimum
 
 
 def test_more_single_choice_variables_than_numpy_has_dimensions_are_no_obstacle() -> None:
-    complete = [Table(pair, np.ones((1, 1))) for pair in itertools.combinations(range(1, 81), 2)]
-    tables = [*complete, Table((0, 1), np.array([[1.0], [0.5]]))]
+    complete = [PriceTable(pair, np.ones((1, 1))) for pair in itertools.combinations(range(1, 81), 2)]
+    tables = [*complete, PriceTable((0, 1), np.array([[1.0], [0.5]]))]
     assert minimise([2] + [1] * 80, tables) == Optimum(80 * 79 / 2 + 0.5, (1,) + (0,) * 80)
 
 
 def test_a_variable_may_have_more_choices_than_a_byte_can_count() -> None:
     prices = np.arange(300.0, 0.0, -1.0)
-    assert minimise([300, 2], [Table((0,), prices), Table((0, 1), np.zeros((300, 2)))]).choices == (299, 0)
+    assert minimise([300, 2], [PriceTable((0,), prices), PriceTable((0, 1), np.zeros((300, 2)))]).choices == (299, 0)
 
 
 # --- what is refused
 
 
 def test_a_table_too_wide_is_refused_by_name_and_width() -> None:
-    complete = [Table(pair, np.zeros((2, 2))) for pair in itertools.combinations(range(5), 2)]
+    complete = [PriceTable(pair, np.zeros((2, 2))) for pair in itertools.combinations(range(5), 2)]
     assert minimise([2] * 5, complete, max_entries=32).price == 0.0
     with pytest.raises(TooWide) as caught:
         minimise([2] * 5, complete, max_entries=31)
@@ -299,9 +301,9 @@ def test_a_table_too_wide_is_refused_by_name_and_width() -> None:
 def test_a_contradiction_is_an_error_that_names_its_variables() -> None:
     equal = np.where(np.eye(2) == 1, 0.0, np.inf)
     tables = [
-        Table((0, 1), equal),
-        Table((0,), np.array([0.0, np.inf])),
-        Table((1,), np.array([np.inf, 0.0])),
+        PriceTable((0, 1), equal),
+        PriceTable((0,), np.array([0.0, np.inf])),
+        PriceTable((1,), np.array([np.inf, 0.0])),
     ]
     with pytest.raises(PlanError) as caught:
         minimise([2, 2], tables)
@@ -314,45 +316,45 @@ def test_a_contradiction_is_an_error_that_names_its_variables() -> None:
 @pytest.mark.parametrize(
     "num_choices, table, error, message",
     [
-        ([2], Table((1,), np.zeros(2)), ShapeError, "table 0 names variable 1.\n  Variables are 0 to 0."),
-        ([2], Table((-1,), np.zeros(2)), ShapeError, "table 0 names variable -1.\n  Variables are 0 to 0."),
+        ([2], PriceTable((1,), np.zeros(2)), ShapeError, "table 0 names variable 1.\n  Variables are 0 to 0."),
+        ([2], PriceTable((-1,), np.zeros(2)), ShapeError, "table 0 names variable -1.\n  Variables are 0 to 0."),
         (
             [2, 3],
-            Table((1, 0), np.zeros((2, 3))),
+            PriceTable((1, 0), np.zeros((2, 3))),
             ShapeError,
             "table 0 has shape (2, 3).\n  Its variables (1, 0) have (3, 2) choices: give one dimension per variable.",
         ),
         (
             [2],
-            Table((0,), np.array([0.0, np.nan])),
+            PriceTable((0,), np.array([0.0, np.nan])),
             PlanError,
             "table 0 over variables (0,) holds NaN or -inf.\n  A price is a number of seconds; +inf forbids a choice.",
         ),
         (
             [2],
-            Table((0,), np.array([0.0, -np.inf])),
+            PriceTable((0,), np.array([0.0, -np.inf])),
             PlanError,
             "table 0 over variables (0,) holds NaN or -inf.\n  A price is a number of seconds; +inf forbids a choice.",
         ),
         (
             [2],
-            Table((), np.array(np.inf)),
+            PriceTable((), np.array(np.inf)),
             PlanError,
             "no assignment has a finite price: table 0 over variables () forbids all.\n"
             "  Look for pins that contradict each other near it.",
         ),
         (
             [1, 2],
-            Table((0,), np.array([np.inf])),
+            PriceTable((0,), np.array([np.inf])),
             PlanError,
             "no assignment has a finite price: table 0 over variables (0,) forbids all.\n"
             "  Look for pins that contradict each other near it.",
         ),
-        ([0], Table((), np.array(0.0)), PlanError, "variable 0 has 0 choices.\n  It needs one at least."),
+        ([0], PriceTable((), np.array(0.0)), PlanError, "variable 0 has 0 choices.\n  It needs one at least."),
     ],
 )
 def test_what_is_no_network_is_refused_with_its_place(
-    num_choices: list[int], table: Table, error: type[Exception], message: str
+    num_choices: list[int], table: PriceTable, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error) as caught:
         minimise(num_choices, [table])

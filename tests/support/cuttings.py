@@ -21,7 +21,10 @@ MESHES = ((2,), (2, 2), (3, 2), (2, 2, 2))
 
 def random_machine(random: Random, mesh: tuple[int, ...]) -> Machine:
     """Rates from so slow that everything else is free to so fast that it is free itself; some axes share a link."""
-    some = lambda low, high: 10.0 ** random.uniform(low, high)  # noqa: E731
+
+    def some(low: float, high: float) -> float:
+        return 10.0 ** random.uniform(low, high)
+
     links = [(some(5, 9), some(-8, -4))]
     for _ in mesh[1:]:
         links.append(links[-1] if random.random() < 0.5 else (some(5, 9), some(-8, -4)))

@@ -213,7 +213,10 @@ class _Program:
     def cat(self) -> Value:
         value = self.value("float64", "int64", "bool", ndim=1)
         dim = self.random.randrange(value.ndim)
-        others = lambda shape: (*shape[:dim], *shape[dim + 1 :])  # noqa: E731
+
+        def others(shape: tuple[int, ...]) -> tuple[int, ...]:
+            return (*shape[:dim], *shape[dim + 1 :])
+
         alike = [v for v in self.values if v.dtype == value.dtype and v.ndim == value.ndim]
         fitting = [v for v in alike if others(v.shape) == others(value.shape)]
         parts = [value, self.random.choice(fitting or [value])]
@@ -263,8 +266,13 @@ class _Program:
             if (own and self.random.random() < 0.8) or not (others or self.scope):
                 return self.random.choice(own) if own else cast(const(2), kind)
             return self.random.choice([*others, *([cast(self.index(), kind)] if self.scope else [])])
-        again = lambda: self.typed(kind, dtypes, depth - 1)  # noqa: E731
-        where = lambda: call("where", self.condition(dtypes, depth - 1), again(), again())  # noqa: E731
+
+        def again() -> Expr:
+            return self.typed(kind, dtypes, depth - 1)
+
+        def where() -> Expr:
+            return call("where", self.condition(dtypes, depth - 1), again(), again())
+
         makers = [lambda: again() + again(), lambda: again() - again(), lambda: again() * again(), where]
         makers += [lambda: call("max", again(), again()), lambda: call("min", again(), const(1)), lambda: -again()]
         makers += [lambda: call("abs", again())]

@@ -55,18 +55,18 @@ def _node(graph: Graph, node: Node, met: Sequence[Meant], feeds: Mapping[str, Ar
 
 def _grid(order: Sequence[Label], sizes: Mapping[Label, int]) -> dict[Label, Array]:
     """For each label its index, along its own dimension of an array over all of `order`."""
-    shape = lambda at: [-1 if k == at else 1 for k in range(len(order))]  # noqa: E731
-    return {label: np.arange(sizes[label]).reshape(shape(at)) for at, label in enumerate(order)}
+    alone = np.eye(len(order), dtype=int)  # row k: 1 for its own dimension
+    return {label: np.arange(sizes[label]).reshape(np.where(alone[k], -1, 1)) for k, label in enumerate(order)}
 
 
 def _einsum(graph: Graph, node: Einsum, met: Sequence[Meant], written: list[Label]) -> Meant:
     summed = list(dict.fromkeys(label for o in node.operands for label in o.labels if label not in written))
     order = written + summed
     grid = _grid(order, graph.sizes)
-    place = lambda o: tuple(grid[label] for label in o.labels)  # noqa: E731
     # Indexing with index arrays is the definition: it repeats, transposes and takes diagonals alike.
-    values = [met[o.node].value[place(o)] for o in node.operands]
-    scales = [met[o.node].scale[place(o)] for o in node.operands]
+    places = [tuple(grid[label] for label in o.labels) for o in node.operands]
+    values = [met[o.node].value[place] for o, place in zip(node.operands, places, strict=True)]
+    scales = [met[o.node].scale[place] for o, place in zip(node.operands, places, strict=True)]
     sizes = [graph.sizes[label] for label in order]
     value = np.broadcast_to(np.asarray(_value(node.join, values, grid)), sizes)
     scale = np.broadcast_to(np.asarray(_scale(node.join, scales, grid), np.float64), sizes)
@@ -107,15 +107,20 @@ VALUE: dict[str, Callable[..., Array]] = {
     "exp": np.exp, "tanh": np.tanh, "sin": np.sin, "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
 }  # fmt: skip
 
-_first = lambda x, *_: x  # noqa: E731
-_larger = lambda x, y: np.maximum(x, y)  # noqa: E731
-_one = lambda *args: np.ones(())  # noqa: E731
+
+def _first(x: Array, *_: Array) -> Array:
+    return x
+
+
+def _one(*_: Array) -> Array:
+    return np.ones(())
+
 
 # An error e of an argument becomes at most e times the slope: of exp the value itself, of the others here 1 or less.
 SCALE: dict[str, Callable[..., Array]] = {
     "add": np.add, "sub": np.add, "mul": np.multiply, "div": np.multiply, "neg": _first,
-    "floordiv": _first, "mod": _larger, "abs": _first, "floor": lambda x: x + 1,
-    "max": _larger, "min": _larger, "where": lambda _, x, y: np.maximum(x, y),
+    "floordiv": _first, "mod": np.maximum, "abs": _first, "floor": lambda x: x + 1,
+    "max": np.maximum, "min": np.maximum, "where": lambda _, x, y: np.maximum(x, y),
     "eq": _one, "ne": _one, "lt": _one, "le": _one, "gt": _one, "ge": _one, "and": _one, "or": _one, "not": _one,
     "exp": lambda x: (1 + x) * np.exp(x), "tanh": lambda x: x + 1, "sin": lambda x: x + 1, "sigmoid": lambda x: x + 1,
 }  # fmt: skip
@@ -170,8 +175,8 @@ def _presented(graph: Graph, node: Kernel, number: int, found: Meant) -> Meant:
     at = tuple(grid[label] for label in node.operands[number].labels)
     full = [graph.sizes[label] for label in order]
     seen = [reduce(lambda n, label: n * graph.sizes[label], dim, 1) for dim in dims]
-    spread = lambda x: np.broadcast_to(x[at], full).reshape(seen)  # noqa: E731
-    return Meant(spread(found.value), spread(found.scale))
+    value, scale = (np.broadcast_to(x[at], full).reshape(seen) for x in (found.value, found.scale))
+    return Meant(value, scale)
 
 
 def _slice(attributes: Mapping[str, int], parts: list[Array]) -> Array:

@@ -25,8 +25,13 @@ def program_bytes(program: Program) -> int:
 
 
 def instruction_seconds(program: Program, machine: Machine, step: Instruction) -> float:
-    nbytes = lambda number: _elements(program, number) * ITEMSIZE[program.buffers[number].dtype]  # noqa: E731
-    a_pass = lambda touched: machine.launch_seconds + touched / machine.memory_bytes_per_second  # noqa: E731
+
+    def nbytes(number: int) -> int:
+        return _elements(program, number) * ITEMSIZE[program.buffers[number].dtype]
+
+    def a_pass(touched: int) -> float:
+        return machine.launch_seconds + touched / machine.memory_bytes_per_second
+
     if isinstance(step, Free):
         return 0.0
     if isinstance(step, Compute):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from einsplit.builder import Builder, Origin
+from einsplit.builder.settle import VariableDims
 from einsplit.builder.views import Value
 from einsplit.scalar import Expr, operand
 
@@ -15,7 +16,10 @@ def spelled(text: str, *values: Value, join: Expr | None = None, agg: str = "sum
     for term, value in zip(read.split(","), values, strict=True):
         for label, size in zip(term.split(), value.shape, strict=True):
             variable.setdefault(label, builder.variable(size, label))
-    dims = lambda term: tuple((variable[label],) for label in term.split())  # noqa: E731
+
+    def dims(term: str) -> VariableDims:
+        return tuple((variable[label],) for label in term.split())
+
     if join is None:
         join = operand(0)
         for k in range(1, len(values)):

@@ -23,6 +23,7 @@ def _plus(reader: Reader, product: Value, bias: Known | None, alpha: float = 1, 
 
 @rule("aten.linear.default")
 def linear(reader: Reader, x: Known, weight: Known, bias: Known | None = None) -> Value | Formula:
+    """`x weight^T + bias`."""
     text = "...k,ok->...o" if len(shape_of(weight)) == 2 else "...k,k->..."
     return _plus(reader, contract(reader, text, x, weight, part="product" if bias is not None else ""), bias)
 
@@ -33,6 +34,7 @@ def matmul(reader: Reader, x: Known, y: Known) -> Value:
 
 
 def _product(reader: Reader, x: Known, y: Known, part: str = "") -> Value:
+    """Of matrices, vectors and batches of matrices."""
     left, right = len(shape_of(x)), len(shape_of(y))
     row = "k" if left == 1 else "...ik"
     column = "k" if right == 1 else "...kj"
@@ -42,6 +44,7 @@ def _product(reader: Reader, x: Known, y: Known, part: str = "") -> Value:
 
 @rule("aten.addmm.default", "aten.baddbmm.default", "aten.addmv.default")
 def addmm(reader: Reader, bias: Known, x: Known, y: Known, beta: float = 1, alpha: float = 1) -> object:
+    """`beta * bias + alpha * x y`."""
     if kind(dtype_of(x)) == "complex":
         return NotImplemented
     return _plus(reader, _product(reader, x, y, "product"), bias, alpha, beta)
@@ -54,6 +57,7 @@ def outer(reader: Reader, x: Known, y: Known) -> object:
 
 @rule("aten.tensordot.default")
 def tensordot(reader: Reader, x: Known, y: Known, left: Sequence[int], right: Sequence[int]) -> Value:
+    """Summed over the dimensions `left` of x and `right` of y, pair by pair."""
     count = len(shape_of(x))
     letters = [chr(97 + k) for k in range(count + len(shape_of(y)))]
     own, other = letters[:count], letters[count:]

@@ -16,13 +16,13 @@ from einsplit.capture.joins import (
     pointwise,
     reduce_dims,
     shape_of,
-    torch_dtype,
     wide,
     widened,
 )
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.dtypes import kind
 from einsplit.scalar import Expr, call, cast, const, operand
+from einsplit.torch_dtypes import torch_dtype
 
 
 def normalised(
@@ -60,6 +60,7 @@ def layer_norm(
     eps: float = 1e-5,
     *_: object,
 ) -> Value | Formula:
+    """Mean and variance over the last dimensions, as many as `shape` has."""
     return normalised(reader, x, range(-len(shape), 0), eps, True, weight, bias)
 
 
@@ -86,10 +87,7 @@ def group_norm(
     batch, channels, *rest = shape_of(x)
     origin = reader.origin("groups")
     grouped = reader.builder.reshape(reader.value(x), (batch, groups, channels // groups, *rest), origin)
-    along = [
-        None if part is None else _trailing(reader, part, (groups, channels // groups), len(rest))
-        for part in (weight, bias)
-    ]
+    along = [_trailing(reader, part, (groups, channels // groups), len(rest)) for part in (weight, bias)]
     found = normalised(reader, grouped, range(2, grouped.ndim), eps, True, *along)
     return reader.builder.reshape(reader.value(found), reader.shape, origin)
 
@@ -109,16 +107,20 @@ def batch_norm(
 ) -> Value | Formula:
     """`(x - mean) / sqrt(variance + eps) * weight + bias` along dimension 1: of the batch where none are kept."""
     ndim = len(shape_of(x))
-    own = [None if p is None else _trailing(reader, p, shape_of(p), ndim - 2) for p in (weight, bias, mean, variance)]
-    if training or own[2] is None or own[3] is None:
-        return normalised(reader, x, [0, *range(2, ndim)], eps, True, own[0], own[1])
-    centred = elementwise(reader, widened(0, dtype_of(x)) - widened(1, dtype_of(own[2])), x, own[2], part="centred")
-    scale = call("rsqrt", widened(1, dtype_of(own[3])) + const(eps))
-    return affine(reader, operand(0) * scale, centred, own[3], own[0], own[1])
+    parts = (weight, bias, mean, variance)
+    scale, shift, kept_mean, kept_variance = (_trailing(reader, p, shape_of(p), ndim - 2) for p in parts)
+    if training or kept_mean is None or kept_variance is None:
+        return normalised(reader, x, [0, *range(2, ndim)], eps, True, scale, shift)
+    difference = widened(0, dtype_of(x)) - widened(1, dtype_of(kept_mean))
+    centred = elementwise(reader, difference, x, kept_mean, part="centred")
+    spread = call("rsqrt", widened(1, dtype_of(kept_variance)) + const(eps))
+    return affine(reader, operand(0) * spread, centred, kept_variance, scale, shift)
 
 
-def _trailing(reader: Reader, x: Known, shape: Sequence[int], times: int) -> Value:
-    """The tensor in `shape`, with that many dimensions of size 1 behind."""
+def _trailing(reader: Reader, x: Known | None, shape: Sequence[int], times: int) -> Value | None:
+    """The tensor, if there is one, in `shape`, with that many dimensions of size 1 behind."""
+    if x is None:
+        return None
     value = reader.builder.reshape(reader.value(x), shape, reader.origin("groups"))
     for _ in range(times):
         value = insert(value, value.ndim)
@@ -139,8 +141,8 @@ def distance(reader: Reader, x: Known, y: Known, reduction: int = 1) -> object:
     return in_dtype(reader, total, reader.dtype)
 
 
-@rule("aten.cross_entropy_loss.default")
-def cross_entropy(
+@rule("aten.cross_entropy_loss.default", "aten.nll_loss_nd.default")
+def class_loss(
     reader: Reader,
     x: Known,
     target: Known,
@@ -149,39 +151,27 @@ def cross_entropy(
     ignore_index: int = -100,
     smoothing: float = 0.0,
 ) -> object:
-    """`logsumexp x - x[target]`, averaged over the targets that are not `ignore_index` (reduction 1) or summed (2)."""
+    """Of cross entropy `logsumexp x - x[target]`, of nll_loss `-x[target]`, where the target is not `ignore_index`.
+
+    Of each target (reduction 0), averaged over those that count (1), or summed (2).
+    """
     if weight is not None or smoothing or kind(dtype_of(target)) == "float":
         return NotImplemented
     classes = min(1, len(shape_of(x)) - 1)
     own = dtype_of(x)
-    total = reduce_dims(reader, x, [classes], False, "logsumexp", widened(0, own), part="logsumexp")
-    picked = _picked(reader, x, target, classes)
-    counted = call("ne", operand(2), const(ignore_index))
-    lost = call("where", counted, operand(0) - widened(1, own), cast(const(0.0), dtype_of(total)))
-    loss = elementwise(reader, lost, total, picked, target, part="loss")
-    return _averaged(reader, loss, target, reduction, ignore_index)
-
-
-@rule("aten.nll_loss_nd.default")
-def nll_loss(
-    reader: Reader,
-    x: Known,
-    target: Known,
-    weight: Known | None = None,
-    reduction: int = 1,
-    ignore_index: int = -100,
-) -> object:
-    """`-x[target]`, averaged over the targets that are not `ignore_index` (reduction 1) or summed (2)."""
-    if weight is not None:
-        return NotImplemented
-    picked = _picked(reader, x, target, min(1, len(shape_of(x)) - 1))
-    zero = cast(const(0.0), wide(dtype_of(x)))
-    lost = call("where", call("ne", operand(1), const(ignore_index)), -widened(0, dtype_of(x)), zero)
-    loss = elementwise(reader, lost, picked, target, part="loss")
+    totals: list[Known] = []
+    if "cross_entropy" in reader.target:
+        totals.append(reduce_dims(reader, x, [classes], False, "logsumexp", widened(0, own), part="logsumexp"))
+    taken = widened(len(totals), own)
+    lost = operand(0) - taken if totals else -taken
+    counted = call("ne", operand(len(totals) + 1), const(ignore_index))
+    each = call("where", counted, lost, cast(const(0.0), wide(own)))
+    loss = elementwise(reader, each, *totals, _picked(reader, x, target, classes), target, part="loss")
     return _averaged(reader, loss, target, reduction, ignore_index)
 
 
 def _averaged(reader: Reader, loss: Known, target: Known, reduction: int, ignore_index: int) -> object:
+    """The loss of each target as `reduction` wants it, in the dtype of the result."""
     everywhere = range(len(shape_of(target)))
     if reduction == 0:
         return in_dtype(reader, loss, reader.dtype)

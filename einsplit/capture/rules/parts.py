@@ -31,20 +31,27 @@ def select(reader: Reader, x: Known, dim: int, at: int) -> Value:
 def slice_(
     reader: Reader, x: Known, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Value:
+    """Every `step`-th element from `start` along `dim`; torch has worked out how many."""
     value = reader.value(x)
     dim %= value.ndim
     length, size = reader.shape[dim], value.shape[dim]
     first = min(max(start + size if start is not None and start < 0 else start or 0, 0), size)
-    if length == size:
-        return value
-    if all(not factor.carried for factor in value.dims[dim]):
+    if length != size and all(not factor.carried for factor in value.dims[dim]):
         narrow = (Factor(reader.builder.variable(length), length, carried=False),)
         return replace(value, dims=(*value.dims[:dim], narrow, *value.dims[dim + 1 :]))
-    if step == 1 and length and size % length == 0 and first % length == 0:
-        parts = reshape(value, (*value.shape[:dim], size // length, length, *value.shape[dim + 1 :]))
-        if parts is not None:
-            return pick(reader, parts, dim, first // length)
-    return _along(reader, "slice", [value], dim, {"start": first, "step": step})
+    part = _equal_part(reader, value, dim, first, length) if step == 1 or length == size else None
+    return _along(reader, "slice", [value], dim, {"start": first, "step": step}) if part is None else part
+
+
+def _equal_part(reader: Reader, value: Value, dim: int, first: int, length: int) -> Value | None:
+    """The elements first ... first + length along `dim`, where they are one of equal parts of a label."""
+    size = value.shape[dim]
+    if length == size:
+        return value
+    if not length or size % length or first % length:
+        return None
+    parts = reshape(value, (*value.shape[:dim], size // length, length, *value.shape[dim + 1 :]))
+    return None if parts is None else pick(reader, parts, dim, first // length)
 
 
 @rule(
@@ -55,6 +62,7 @@ def slice_(
     "aten.unbind.int",
 )
 def split(reader: Reader, x: Known, sizes: int | Sequence[int] = 0, dim: int = 0) -> list[Value]:
+    """Parts along `dim`, as long as torch has worked out; of unbind each index, without the dimension."""
     value = reader.value(x)
     if "unbind" in reader.target:
         dim = int(sizes) if isinstance(sizes, int) else 0
@@ -64,22 +72,16 @@ def split(reader: Reader, x: Known, sizes: int | Sequence[int] = 0, dim: int = 0
     starts = [sum(lengths[:k]) for k in range(len(lengths))]
     found = []
     for start, length in zip(starts, lengths, strict=True):
-        size = value.shape[dim]
-        if length == size:
-            found.append(value)
-            continue
-        even = length and size % length == 0 and start % length == 0
-        front, back = value.shape[:dim], value.shape[dim + 1 :]
-        parts = reshape(value, (*front, size // length, length, *back)) if even else None
-        if parts is not None:
-            found.append(pick(reader, parts, dim, start // length))
-        else:
-            found.append(_along(reader, "slice", [value], dim, {"start": start, "step": 1, "length": length}, length))
+        part = _equal_part(reader, value, dim, start, length)
+        if part is None:
+            part = _along(reader, "slice", [value], dim, {"start": start, "step": 1, "length": length}, length)
+        found.append(part)
     return found
 
 
 @rule("aten.cat.default", "aten.concat.default", "aten.stack.default")
 def cat(reader: Reader, parts: Sequence[Known], dim: int = 0) -> object:
+    """One after the other along `dim`, which stack makes anew."""
     values = [reader.value(in_dtype(reader, part, reader.dtype)) for part in parts]
     if "stack" in reader.target:
         dim %= values[0].ndim + 1

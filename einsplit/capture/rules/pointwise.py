@@ -32,6 +32,7 @@ ARITHMETIC: dict[str, Callable[[Expr, Expr], Expr]] = {
     "remainder": lambda x, y: x % y,
     "floor_divide": lambda x, y: x // y,
 }
+OF_TRUTH = {"mul": "and", "maximum": "or", "minimum": "and"}  # what arithmetic is on booleans
 COMPARISON = ("eq", "ne", "lt", "le", "gt", "ge")
 FLOAT: dict[str, Callable[[Expr], Expr]] = {
     **{name: partial(call, name) for name in ("exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "sin", "cos")},
@@ -75,8 +76,7 @@ def _arithmetic(name: str, make: Callable[[Expr, Expr], Expr]) -> Callable[..., 
         if not (_is_real(x) and _is_real(y)):
             return NotImplemented
         if reader.dtype == "bool":
-            truth = {"mul": "and", "maximum": "or", "minimum": "and"}.get(name)
-            return NotImplemented if truth is None else _truth(reader, truth, x, y)
+            return _truth(reader, OF_TRUTH[name], x, y) if name in OF_TRUTH else NotImplemented
         if name == "mul" and _is_one(y) and not isinstance(x, (bool, int, float)):
             return in_dtype(reader, x, reader.dtype)
         return pointwise(reader, make, x, y, dtype=reader.dtype)
@@ -148,6 +148,7 @@ def add(reader: Reader, x: Argument, y: Argument, alpha: Scalar = 1) -> object:
 
 @rule("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide.Tensor", "aten.true_divide.Scalar")
 def div(reader: Reader, x: Argument, y: Argument) -> object:
+    """`x / y`; what is divided by 1 is itself."""
     if not (_is_real(x) and _is_real(y)):
         return NotImplemented
     if _is_one(y) and not isinstance(x, (bool, int, float)):
@@ -157,6 +158,7 @@ def div(reader: Reader, x: Argument, y: Argument) -> object:
 
 @rule("aten.pow.Tensor_Scalar", "aten.pow.Tensor_Tensor", "aten.pow.Scalar")
 def power(reader: Reader, x: Argument, y: Argument) -> object:
+    """`x ^ y`; of the exponents 1, 2 and 3 as products, of 0.5 as a root."""
     if not (_is_real(x) and _is_real(y)) or reader.dtype == "bool":
         return NotImplemented
     if isinstance(y, (int, float)) and y in (1, 2, 3):
@@ -169,10 +171,12 @@ def power(reader: Reader, x: Argument, y: Argument) -> object:
 
 @rule("aten.gelu.default")
 def gelu(reader: Reader, x: Known, approximate: str = "none") -> object:
-    if approximate == "tanh":
-        return pointwise(reader, _gelu_tanh, x, dtype=reader.dtype)
-    half = lambda a: const(0.5) * a * (const(1) + call("erf", a * const(math.sqrt(0.5))))  # noqa: E731
-    return pointwise(reader, half, x, dtype=reader.dtype)
+    """`x` times the share of a normal distribution below `x`, or its approximation by tanh."""
+    return pointwise(reader, _gelu_tanh if approximate == "tanh" else _gelu_erf, x, dtype=reader.dtype)
+
+
+def _gelu_erf(x: Expr) -> Expr:
+    return const(0.5) * x * (const(1) + call("erf", x * const(math.sqrt(0.5))))
 
 
 def _gelu_tanh(x: Expr) -> Expr:
@@ -182,9 +186,13 @@ def _gelu_tanh(x: Expr) -> Expr:
 
 @rule("aten.leaky_relu.default")
 def leaky_relu(reader: Reader, x: Known, slope: float = 0.01) -> object:
-    return pointwise(
-        reader, lambda a: call("where", call("gt", a, const(0)), a, a * const(slope)), x, dtype=reader.dtype
-    )
+    """`x` where positive, else `slope * x`."""
+    return pointwise(reader, lambda a: _rectified(a, a * const(slope)), x, dtype=reader.dtype)
+
+
+def _rectified(x: Expr, below: Expr) -> Expr:
+    """`x` where positive, else `below`."""
+    return call("where", call("gt", x, const(0)), x, below)
 
 
 @rule("aten.glu.default")
@@ -204,8 +212,7 @@ def prelu(reader: Reader, x: Known, weight: Known) -> object:
     slope = reader.value(weight)
     if slope.ndim == 1 and len(shape_of(x)) > 1:
         slope = reader.builder.reshape(slope, (*slope.shape, *(1 for _ in shape_of(x)[2:])), reader.origin("weight"))
-    rectified = lambda a, w: call("where", call("gt", a, const(0)), a, w * a)  # noqa: E731
-    return pointwise(reader, rectified, x, slope, dtype=reader.dtype)
+    return pointwise(reader, lambda a, w: _rectified(a, w * a), x, slope, dtype=reader.dtype)
 
 
 @rule(
@@ -216,6 +223,7 @@ def prelu(reader: Reader, x: Known, weight: Known) -> object:
     "aten.hardtanh.default",
 )
 def clamp(reader: Reader, x: Known, low: Scalar | None = None, high: Scalar | None = None, **named: Scalar) -> object:
+    """`min(max(x, low), high)`, bounds left out where there are none."""
     low, high = named.get("min", low), named.get("max", high)
     if "clamp_max" in reader.target:
         low, high = None, low

@@ -68,7 +68,7 @@ def reverse_dims(reader: Reader, x: Known) -> Value:
 def movedim(reader: Reader, x: Known, source: int | list[int], target: int | list[int]) -> Value:
     value = reader.value(x)
     sizes = torch.empty([k + 2 for k in range(value.ndim)], device="meta")  # torch moves the dimension numbers
-    moved = torch.movedim(sizes, source, target)  # type: ignore[arg-type]
+    moved = torch.movedim(sizes, *([at] if isinstance(at, int) else at for at in (source, target)))
     return permute(value, [size - 2 for size in moved.shape])
 
 

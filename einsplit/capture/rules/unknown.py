@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from einsplit.builder.views import Value, expand
-from einsplit.capture.formulas import Formula, dtype_name
+from einsplit.capture.dtypes import dtype_name
+from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Reader
 from einsplit.dtypes import kind
 

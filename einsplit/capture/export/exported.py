@@ -15,11 +15,11 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from einsplit.capture.formulas import dtype_name
-from einsplit.capture.modules import modules_of, tensors_of
+from einsplit.capture.dtypes import dtype_name
+from einsplit.capture.export.modules import modules_of, tensors_of
+from einsplit.capture.export.tracing import Wrapper, argument_name, parameter_names, traced
+from einsplit.capture.export.writes import refuse_kept, refuse_writes, without_writes
 from einsplit.capture.structure import split_structure
-from einsplit.capture.tracing import Wrapper, argument_name, parameter_names, traced
-from einsplit.capture.writes import refuse_kept, refuse_writes, without_writes
 from einsplit.errors import CaptureError
 
 

@@ -62,7 +62,7 @@ def _inside(name: str, part: object) -> Iterator[tuple[str, object]]:
     elif hasattr(part, "__dict__") and not isinstance(part, (type, ModuleType)):
         yield from vars(part).items()
         if callable(part):
-            yield name, getattr(type(part), "__call__", None)  # noqa: B004 (the class's own function, for its names)
+            yield name, type(part).__call__  # the class's own function, for its names
 
 
 def _names(code: CodeType) -> Iterator[str]:

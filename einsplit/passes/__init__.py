@@ -1,0 +1,17 @@
+"""Passes Graph -> Graph that leave every output and update what it was, and the graph smaller."""
+
+from __future__ import annotations
+
+from einsplit.graph import Graph
+from einsplit.passes.common import merge_equal
+from einsplit.passes.constants import inline_constants
+from einsplit.passes.dead import drop_dead
+from einsplit.passes.stops import drop_stops
+from einsplit.passes.views import read_through
+
+__all__ = ["drop_dead", "drop_stops", "inline_constants", "merge_equal", "read_through", "tidy"]
+
+
+def tidy(graph: Graph) -> Graph:
+    """All of them but `drop_stops`: what may be differentiated still must keep its stops."""
+    return drop_dead(merge_equal(read_through(inline_constants(graph))))

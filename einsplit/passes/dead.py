@@ -1,0 +1,18 @@
+"""Drop nodes that no output and no update needs. Graph -> Graph; outputs, updates and their order are unchanged."""
+
+from __future__ import annotations
+
+from einsplit.draft import Rewriting
+from einsplit.graph import Graph
+
+
+def drop_dead(graph: Graph) -> Graph:
+    """Inputs go too; labels that nothing has any more lose their size."""
+    needed = {at for _, at in graph.outputs} | {at for pair in graph.updates for at in pair}
+    for at in range(len(graph.nodes) - 1, -1, -1):
+        if at in needed:
+            needed.update(row.node for row in graph.nodes[at].operands)
+    new = Rewriting(graph)
+    for at in sorted(needed):
+        new.at[at] = new.add(new.moved(graph.nodes[at]))
+    return new.finish()

@@ -1,0 +1,24 @@
+"""Drop stop_gradient, when nothing will be differentiated any more. Graph -> Graph; every value is unchanged."""
+
+from __future__ import annotations
+
+import msgspec
+
+from einsplit.draft import Rewriting
+from einsplit.graph import Einsum, Graph
+from einsplit.scalar import Expr, rewrite
+
+
+def drop_stops(graph: Graph) -> Graph:
+    """A join without stops is recognised where it is a product, or nothing at all."""
+    new = Rewriting(graph)
+    for at, node in enumerate(graph.nodes):
+        moved = new.moved(node)
+        if isinstance(moved, Einsum):
+            moved = msgspec.structs.replace(moved, join=rewrite(moved.join, _without_stop))
+        new.at[at] = new.add(moved)
+    return new.finish()
+
+
+def _without_stop(expr: Expr) -> Expr:
+    return expr.args[0] if expr.op == "stop_gradient" else expr

@@ -1,0 +1,48 @@
+"""Read through nodes that only rename, transpose or repeat. Graph -> Graph; every value is unchanged."""
+
+from __future__ import annotations
+
+import msgspec
+
+from einsplit.draft import Origin, Rewriting
+from einsplit.graph import Einsum, Graph, Kernel, Node, Operand, aggregated_labels, factors
+from einsplit.scalar import operand
+
+
+def read_through(graph: Graph) -> Graph:
+    """Readers of a view read what it views: nothing is copied or repeated that a join can read as it is."""
+    new = Rewriting(graph)
+    for at, node in enumerate(graph.nodes):
+        moved = new.moved(node)
+        new.at[at] = _reread(new, moved)
+    return new.finish()
+
+
+def _reread(new: Rewriting, node: Node) -> int:
+    if isinstance(node, Einsum) and (node.agg == "sum" or not aggregated_labels(node)):
+        rows = [_behind(new, row) for row in node.operands]
+        if rows == list(node.operands):
+            return new.add(node)
+        # What was repeated by a view and is summed here: the sum over such a label is a product with its size.
+        over = {label for row in node.operands for label in row.labels} - set(factors(node))
+        return new.einsum(rows, node.dims, node.join, "sum", Origin(node.name, node.source), over)
+    if isinstance(node, Kernel):
+        rows = [_behind(new, row) for row in node.operands]
+        distinct = [len(set(row.labels)) == len(row.labels) for row in rows]
+        kept = zip(rows, node.operands, distinct, strict=True)
+        return new.add(msgspec.structs.replace(node, operands=tuple(new if ok else old for new, old, ok in kept)))
+    return new.add(node)
+
+
+def _behind(new: Rewriting, row: Operand) -> Operand:
+    """The same elements, read from what the node that `row` reads is a view of."""
+    node = new.nodes[row.node]
+    while isinstance(node, Einsum) and _is_view(node):
+        name = dict(zip(factors(node), row.labels, strict=True))
+        row = Operand(node.operands[0].node, tuple(name[label] for label in node.operands[0].labels))
+        node = new.nodes[row.node]
+    return row
+
+
+def _is_view(node: Einsum) -> bool:
+    return node.join == operand(0) and len(node.operands) == 1 and not aggregated_labels(node)

@@ -1,0 +1,79 @@
+"""A user's optimizer -> groups of trained parameters, their settings, and their learning rate at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+
+from einsplit.errors import EinsplitError, type_text
+from einsplit.optim import SGD, Adam, AdamW, Group, Optimizer
+
+_KNOWN: dict[type, type[SGD] | type[Adam] | type[AdamW]] = {
+    torch.optim.SGD: SGD,
+    torch.optim.Adam: Adam,
+    torch.optim.AdamW: AdamW,
+}
+_NOT_HERE = ("amsgrad", "maximize", "differentiable")  # what torch's own may be told, and these rules do not do
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Groups, and what gives the learning rate of each (by the name of its feed) at a step, counted from 1."""
+
+    groups: tuple[Group, ...]
+    rates: Mapping[str, Callable[[int], float]]
+
+
+def trained(optimizer: object, names: Mapping[int, str]) -> Trained:
+    """The groups of an `einsplit.optim` or `torch.optim` optimizer.
+
+    `names` are those of the trainable parameters that the loss reads, by identity. A torch optimizer is asked for its
+    learning rate at every step, so that torch's schedulers do what they do. Raises EinsplitError for an optimizer that
+    is neither, for settings that have no rule here, and for one that has made steps already.
+    """
+    if isinstance(optimizer, (SGD, Adam)):
+        rate = optimizer.lr
+        return Trained(
+            (Group(optimizer, tuple(names.values()), "optimizer.rate"),),
+            {"optimizer.rate": rate if callable(rate) else lambda step: float(rate)},
+        )
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise EinsplitError(
+            f"optimizer is {type_text(optimizer)}",
+            "Give an einsplit.optim.SGD, Adam or AdamW, or one of torch.optim.",
+        )
+    if type(optimizer) not in _KNOWN:
+        known = ", ".join(f"torch.optim.{kind.__name__}" for kind in _KNOWN)
+        raise EinsplitError(f"torch.optim.{type(optimizer).__name__} has no rule here", f"Known: {known}.")
+    if optimizer.state:
+        raise EinsplitError(
+            "the optimizer has made steps already, and its moments would be lost", "Give one that has made none."
+        )
+    groups = [_group(optimizer, k, part, names) for k, part in enumerate(optimizer.param_groups)]
+    rates = {group.rate: _rate(part) for group, part in zip(groups, optimizer.param_groups, strict=True)}
+    return Trained(tuple(groups), rates)
+
+
+def _group(optimizer: torch.optim.Optimizer, k: int, given: Mapping[str, object], names: Mapping[int, str]) -> Group:
+    for setting in _NOT_HERE:
+        if given.get(setting):
+            raise EinsplitError(f"{setting}=True of {type(optimizer).__name__} has no rule here", "Leave it out.")
+    kind = _KNOWN[type(optimizer)]
+    own = {field.name: given[field.name] for field in fields(kind) if field.name != "lr"}
+    if given.get("decoupled_weight_decay") and kind is Adam:
+        kind = AdamW
+    settings: Optimizer = kind(lr=0.0, **own)  # the rate is asked for at every step
+    parameters = given["params"]
+    assert isinstance(parameters, Sequence)
+    held = [names[id(parameter)] for parameter in parameters if id(parameter) in names]
+    return Group(settings, tuple(dict.fromkeys(held)), "optimizer.rate" if k == 0 else f"optimizer.rate.{k}")
+
+
+def _rate(group: Mapping[str, object]) -> Callable[[int], float]:
+    def rate(step: int) -> float:
+        found = group["lr"]
+        return float(found.item() if isinstance(found, torch.Tensor) else str(found))
+
+    return rate

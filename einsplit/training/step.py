@@ -1,0 +1,169 @@
+"""TrainStep: the programs of one model's training, by shape of batch, and the session that holds its weights."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from einsplit.api import compile_plan, open_session
+from einsplit.capture import Captured, capture
+from einsplit.errors import EinsplitError, RunError
+from einsplit.graph import Graph
+from einsplit.parallelized.signature import call_signature
+from einsplit.runtime.session import Session
+from einsplit.solver.machine import Machine
+from einsplit.solver.plan import Plan
+from einsplit.solver.planner import make_plan
+from einsplit.solver.program import Program
+from einsplit.torch_dtypes import torch_dtype
+from einsplit.training.graph import LOSS, train_graph
+from einsplit.training.groups import Trained, trained
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What one shape of batch was traced, planned and compiled to."""
+
+    captured: Captured
+    trained: Trained
+    graph: Graph
+    plan: Plan
+    program: Program
+
+
+class TrainStep:
+    """Called with a batch, makes one step and returns the loss of before it. Made by `train_step`.
+
+    Weights and the optimizer's state stay with the devices; `state_dict` fetches the weights. A batch of another shape
+    is traced and planned anew, and takes over the state. Use it as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        loss: Callable[..., Tensor],
+        optimizer: object,
+        machine: Machine,
+        backend: str,
+        given: Plan | None,
+        clip_norm: float | None,
+    ) -> None:
+        self._model = model
+        self._loss = functools.partial(loss, model)
+        self._optimizer = optimizer
+        self._machine = machine
+        self._backend = backend
+        self._given = given
+        self._clip_norm = clip_norm
+        self._compiled: dict[Hashable, _Compiled] = {}
+        self._running: tuple[_Compiled, Session] | None = None
+        self._state: dict[str, Tensor] = {}  # while no session runs: what the next one starts from
+        self.num_steps = 0
+
+    def __call__(self, *batch: object) -> Tensor:
+        compiled = self._compile(batch)
+        session = self._open(compiled)
+        signature = call_signature(self._loss, batch, {})
+        feeds = dict(zip(compiled.captured.feeds, signature.tensors, strict=True))
+        for name, rate in compiled.trained.rates.items():
+            feeds[name] = torch.tensor(rate(self.num_steps + 1), dtype=torch.float64)
+        try:
+            fetched = session.step({name: tensor for name, tensor in feeds.items() if name in compiled.program.feeds})
+        except BaseException:
+            self._running = None  # the devices no longer agree on the state, and it is lost
+            raise
+        self.num_steps += 1
+        return fetched[LOSS]
+
+    def plan(self, *batch: object) -> Plan:
+        """The plan for batches of this shape; nothing is run."""
+        return self._compile(batch).plan
+
+    def graph(self, *batch: object) -> Graph:
+        """The Graph of a whole step for batches of this shape; nothing is run."""
+        return self._compile(batch).graph
+
+    def session(self, *batch: object) -> Session:
+        """The session that runs batches of this shape, for its traffic counters."""
+        return self._open(self._compile(batch))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights and buffers as they stand, under the names of the model's own state_dict."""
+        own = self._model.state_dict(keep_vars=True)
+        if not self._compiled:
+            return {name: tensor.detach().clone() for name, tensor in own.items()}
+        held, names = self._held(), {}
+        for compiled in self._compiled.values():
+            names.update({id(tensor): name for name, tensor in compiled.captured.tensors.items()})
+        return {
+            name: held[names[id(tensor)]] if names.get(id(tensor)) in held else tensor.detach().clone()
+            for name, tensor in own.items()
+        }
+
+    def close(self) -> None:
+        """Stop the devices; the state is kept, and a later call goes on from it."""
+        if self._running is not None:
+            self._state = self._held()
+            _, session = self._running
+            self._running = None
+            session.close()
+
+    def __enter__(self) -> TrainStep:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = type(self._model).__name__
+        return f"<train step of {name} on {self._machine.name}, {self._backend}, {self.num_steps} made>"
+
+    def _held(self) -> dict[str, Tensor]:
+        """Everything that stays between steps, by input name."""
+        return {**self._state, **(self._running[1].state() if self._running is not None else {})}
+
+    def _open(self, compiled: _Compiled) -> Session:
+        if self._running is not None and self._running[0] is compiled:
+            return self._running[1]
+        self.close()
+        session = open_session(compiled.program, self._backend)
+        try:
+            for name in compiled.program.parameters:
+                session.put(name, self._start(compiled, name))
+        except BaseException:
+            session.close()
+            raise
+        self._running = (compiled, session)
+        return session
+
+    def _start(self, compiled: _Compiled, name: str) -> Tensor:
+        """What an input holds before the next step: its state so far, the model's own weight, or zeros."""
+        if name in self._state:
+            return self._state[name]
+        if self.num_steps and name not in compiled.captured.tensors and not self._state:
+            raise RunError("the state was lost with the devices that failed", "Make a new train step.")
+        if name in compiled.captured.tensors:
+            return compiled.captured.tensors[name]
+        at = compiled.graph.inputs[name]
+        return torch.zeros(compiled.graph.shape(at), dtype=torch_dtype(compiled.graph.nodes[at].dtype))
+
+    def _compile(self, batch: tuple[object, ...]) -> _Compiled:
+        signature = call_signature(self._loss, batch, {})
+        if signature.call not in self._compiled:
+            captured = capture(self._loss, batch, {})
+            if len(captured.outputs) != 1:
+                raise EinsplitError(f"the loss returns {len(captured.outputs)} tensors", "Return one number.")
+            groups = trained(self._optimizer, self._trainable(captured))
+            graph = train_graph(captured.graph, groups.groups, self._clip_norm)
+            plan = self._given if self._given is not None else make_plan(graph, self._machine)
+            program = compile_plan(plan, graph)
+            self._compiled[signature.call] = _Compiled(captured, groups, graph, plan, program)
+        return self._compiled[signature.call]
+
+    @staticmethod
+    def _trainable(captured: Captured) -> dict[int, str]:
+        return {id(tensor): name for name, tensor in captured.tensors.items() if tensor.requires_grad}
