@@ -12,7 +12,7 @@ from benchmarks.report import Table
 from demo.__main__ import CASES
 from demo.case import Planned, make_planned, median_seconds, parallel, parallel_logits, torch_logits
 from demo.setting import llama, token_ids
-from einsplit.solver.plan.explain import bytes_text, seconds_text
+from einsplit.solver.units import bytes_text, seconds_text
 
 TITLE = "A step of the demo's Llama"
 RUNS = (("einsplit, 1 thread", 1, "local"), ("einsplit, 2 threads", 2, "local"), ("einsplit, 2 Ray workers", 2, "ray"))

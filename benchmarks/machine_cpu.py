@@ -9,7 +9,7 @@ import torch
 from benchmarks.exchange import SIZES, over_gloo, over_threads
 from benchmarks.report import Table, median_call_seconds
 from einsplit.solver.machine import cpu
-from einsplit.solver.plan.explain import bytes_text, seconds_text
+from einsplit.solver.units import bytes_text, seconds_text
 
 TITLE = "One core of this machine"
 MATMUL_SIZES = (32, 64, 128, 256, 512, 1024, 2048)

@@ -84,7 +84,8 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     """A registered kernel. It sees operand k as a tensor of dimensions `reads[k]`.
 
     Labels in `brackets` are whole, of true size and in original order wherever the kernel runs. The other labels may
-    be cut; one that no output has is combined by its aggregation in `aggregations`.
+    be cut. One that the result lacks is in `summed`: devices that cut it hold addends of the result, and its
+    padding is zeros.
     """
 
     name: str
@@ -96,7 +97,8 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     brackets: tuple[Label, ...]
     dtype: str
     output: int = 0  # which of the kernel's results this node is
-    aggregations: tuple[tuple[Label, str], ...] = ()
+    summed: tuple[Label, ...] = ()
+    operations: int = 0  # scalar operations of the whole kernel, besides reading and writing each element
     source: str = ""
 
 
@@ -122,7 +124,7 @@ def aggregated_labels(node: Node) -> tuple[Label, ...]:
         out = set(factors(node))
         return tuple(label for label in node_labels(node) if label not in out)
     if isinstance(node, Kernel):
-        return tuple(label for label, _ in node.aggregations)
+        return node.summed
     return ()
 
 
@@ -242,8 +244,8 @@ def _faults(graph: Graph, at: int, node: Node) -> Iterator[Fault]:
         known = {*out, *node.brackets, *aggregated_labels(node)}
         for label in labels:
             if label not in known:
-                mistake = f"label {label!r} is read, not written, not whole, and has no aggregation"
-                yield mistake, "Name it among `brackets`, or give its aggregation in `aggregations`."
+                mistake = f"label {label!r} is read, not written, not whole, and not summed"
+                yield mistake, "Name it among `brackets`, or among `summed`."
 
 
 def _einsum_faults(node: Einsum) -> Iterator[Fault]:
@@ -282,7 +284,7 @@ def _content(graph: Graph) -> Iterator[str]:
 
 def _extra(node: Node) -> tuple[object, ...]:
     if isinstance(node, Kernel):
-        return (node.attributes, node.output, node.brackets, node.aggregations, node.reads)
+        return (node.attributes, node.output, node.brackets, node.summed, node.operations, node.reads)
     return (node.agg,) if isinstance(node, Einsum) else (node.role,)
 
 

@@ -74,8 +74,6 @@ def _output_entry(written: Sequence[Label], choice: Choice) -> int:
 
 def aggregation(node: Node) -> str:
     """How partial results of the node combine."""
-    if isinstance(node, Kernel):
-        return node.aggregations[0][1] if node.aggregations else "sum"
     return node.agg if isinstance(node, Einsum) and aggregated_labels(node) else "sum"
 
 

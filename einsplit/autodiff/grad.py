@@ -113,20 +113,23 @@ class _Backward:
             advice = "Compute with real and imaginary parts, or detach it."
             raise GradientError(f"{node.name}: complex numbers are not differentiated.", advice, node.source)
         adjoint = self.total(at)
+        wanted = [k for k, row in enumerate(node.operands) if row.node in self.dependent]
         if isinstance(node, Kernel):
-            wanted = [k for k, row in enumerate(node.operands) if row.node in self.dependent]
             for k, found in kernel_adjoints(self.draft, at, adjoint, wanted):
                 self.add(node.operands[k].node, found)
         else:
-            self._einsum(at, node, adjoint)
+            self._einsum(at, node, adjoint, wanted)
 
-    def _einsum(self, at: int, node: Einsum, adjoint: int) -> None:
+    def _einsum(self, at: int, node: Einsum, adjoint: int, wanted: Sequence[int]) -> None:
         of_join = seed(self.draft, at, node, adjoint)
         if of_join is None:
             return
         dtypes = [self.draft.nodes[row.node].dtype for row in node.operands]
         rows = [*node.operands, *(Operand(value, factors(node)) for value in of_join.values)]
-        for k, expr in adjoints(node.join, dtypes, of_join.expr).items():
-            to = node.operands[k].node
-            if to in self.dependent:
-                self.add(to, self.draft.adjoint(rows, node.operands[k], expr, Origin(f"{node.name}.grad", node.source)))
+        try:
+            found = adjoints(node.join, dtypes, of_join.expr, wanted)
+        except GradientError as error:
+            raise GradientError(f"{node.name}: {error.mistake}", *error.remarks, node.source) from None
+        for k, expr in found.items():
+            adjoint = self.draft.adjoint(rows, node.operands[k], expr, Origin(f"{node.name}.grad", node.source))
+            self.add(node.operands[k].node, adjoint)

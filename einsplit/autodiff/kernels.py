@@ -12,6 +12,8 @@ from einsplit.errors import GradientError
 from einsplit.graph import Dims, Kernel, Label, Operand, dims_shape
 from einsplit.scalar import operand
 
+Presented = tuple[Operand, Dims]  # a reading, and the dimensions that the kernel sees it in
+
 
 def kernel_adjoints(draft: Draft, at: int, adjoint: int, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
     """(operand, position of what its node's adjoint gets) for the operands in `wanted`.
@@ -52,9 +54,16 @@ class Call:
     def shape(self, dims: Dims) -> tuple[int, ...]:
         return dims_shape(dims, self.draft.sizes)
 
-    def apply(
-        self, kernel: str, attributes: dict[str, object], operands: Sequence[tuple[int, Dims]], dims: Dims
-    ) -> int:
+    @property
+    def bar(self) -> Presented:
+        """The adjoint."""
+        return value(self.adjoint, self.node.dims)
+
+    def given(self, k: int) -> Presented:
+        """Operand k, read as the node reads it: turned, along a diagonal, or repeated."""
+        return self.node.operands[k], self.node.reads[k]
+
+    def apply(self, kernel: str, attributes: dict[str, object], operands: Sequence[Presented], dims: Dims) -> int:
         """Another kernel over the same labels, those that are whole for the node whole; of the adjoint's dtype."""
         reads = tuple(presented for _, presented in operands)
         met = {label for row in (*reads, dims) for label in flat(row)}
@@ -63,7 +72,7 @@ class Call:
                 name=self.origin.name,
                 kernel=kernel,
                 attributes=msgspec.json.encode(attributes, order="deterministic").decode(),
-                operands=tuple(Operand(at, flat(presented)) for at, presented in operands),
+                operands=tuple(row for row, _ in operands),
                 reads=reads,
                 dims=dims,
                 brackets=tuple(label for label in self.node.brackets if label in met),
@@ -77,49 +86,54 @@ def flat(dims: Dims) -> tuple[Label, ...]:
     return tuple(label for dim in dims for label in dim)
 
 
+def value(at: int, dims: Dims) -> Presented:
+    """The value of node `at`, which has these dims or dims of the same sizes, under these labels."""
+    return Operand(at, flat(dims)), dims
+
+
 def _reshape(call: Call, k: int) -> int:
-    return call.apply("reshape", {}, [(call.adjoint, call.node.dims)], call.node.reads[k])
+    return call.apply("reshape", {}, [call.bar], call.node.reads[k])
 
 
 def _slice(call: Call, k: int) -> int:
-    return call.apply("place", call.attributes, [(call.adjoint, call.node.dims)], call.node.reads[k])
+    return call.apply("place", call.attributes, [call.bar], call.node.reads[k])
 
 
 def _place(call: Call, k: int) -> int:
-    return call.apply("slice", call.attributes, [(call.adjoint, call.node.dims)], call.node.reads[k])
+    return call.apply("slice", call.attributes, [call.bar], call.node.reads[k])
 
 
 def _cat(call: Call, k: int) -> int:
     dim = call.number("dim")
     start = sum(call.shape(dims)[dim] for dims in call.node.reads[:k])
     attributes: dict[str, object] = {"dim": dim, "start": start, "step": 1}
-    return call.apply("slice", attributes, [(call.adjoint, call.node.dims)], call.node.reads[k])
+    return call.apply("slice", attributes, [call.bar], call.node.reads[k])
 
 
 def _ordered(call: Call, k: int) -> int:
     """Every element back to where it came from: the kernel's own second result says where."""
     order = call.draft.add(msgspec.structs.replace(call.node, output=1, dtype="int64"))
-    operands = [(call.adjoint, call.node.dims), (order, call.node.dims)]
+    operands = [call.bar, value(order, call.node.dims)]
     return call.apply("scatter", {"dim": call.number("dim")}, operands, call.node.reads[k])
 
 
 def _scatter(call: Call, k: int) -> int | None:
-    operands = [(call.adjoint, call.node.dims), (call.node.operands[1].node, call.node.reads[1])]
-    return call.apply("gather", {"dim": call.number("dim")}, operands, call.node.reads[0]) if k == 0 else None
+    attributes: dict[str, object] = {"dim": call.number("dim")}
+    return call.apply("gather", attributes, [call.bar, call.given(1)], call.node.reads[0]) if k == 0 else None
 
 
 def _gather(call: Call, k: int) -> int | None:
-    operands = [(call.adjoint, call.node.dims), (call.node.operands[1].node, call.node.reads[1])]
-    return call.apply("scatter", {"dim": call.number("dim")}, operands, call.node.reads[0]) if k == 0 else None
+    attributes: dict[str, object] = {"dim": call.number("dim")}
+    return call.apply("scatter", attributes, [call.bar, call.given(1)], call.node.reads[0]) if k == 0 else None
 
 
 def _cumsum(call: Call, k: int) -> int:
     """The sum of what follows: a cumulative sum from behind."""
     dim, dims = call.number("dim"), call.node.dims
     backwards: dict[str, object] = {"dim": dim, "start": call.shape(dims)[dim] - 1, "step": -1}
-    turned = call.apply("slice", backwards, [(call.adjoint, dims)], dims)
-    summed = call.apply("cumsum", {"dim": dim}, [(turned, dims)], dims)
-    return call.apply("slice", backwards, [(summed, dims)], call.node.reads[k])
+    turned = call.apply("slice", backwards, [call.bar], dims)
+    summed = call.apply("cumsum", {"dim": dim}, [value(turned, dims)], dims)
+    return call.apply("slice", backwards, [value(summed, dims)], call.node.reads[k])
 
 
 def _aten(call: Call, k: int) -> int:
@@ -131,9 +145,10 @@ def _aten(call: Call, k: int) -> int:
     above = given["wrt"] if node.kernel == "aten_vjp" else []
     assert isinstance(above, list)
     attributes = {"of": node.output, **given, "wrt": [*above, k]}
-    operands = [(row.node, dims) for row, dims in zip(node.operands, node.reads, strict=True)]
-    operands.append((call.adjoint, node.dims))
-    fault = missing_gradient(attributes, [(call.shape(dims), call.draft.nodes[at].dtype) for at, dims in operands])
+    operands = [*map(call.given, range(len(node.operands))), call.bar]
+    fault = missing_gradient(
+        attributes, [(call.shape(dims), call.draft.nodes[row.node].dtype) for row, dims in operands]
+    )
     if fault:
         advice = "Register one (torch.library.register_autograd), or detach what it is given."
         raise GradientError(f"{node.name} has no gradient in torch: {fault}", advice, node.source)

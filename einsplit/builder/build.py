@@ -91,9 +91,13 @@ class Builder:
         *,
         brackets: frozenset[int] = frozenset(),
         attributes: Mapping[str, object] | None = None,
-        aggregations: Sequence[tuple[int, str]] = (),
+        summed: frozenset[int] = frozenset(),
+        operations: int = 0,
     ) -> tuple[Value, ...]:
-        """Every result (dims, dtype) of a registered kernel; the variables in `brackets` are whole wherever it runs."""
+        """Every result (dims, dtype) of a registered kernel; the variables in `brackets` are whole wherever it runs.
+
+        `operations`: scalar operations of the whole kernel, besides reading and writing each element.
+        """
         text = msgspec.json.encode(attributes or {}, order="deterministic").decode()
         readings = self._readings(operands)
         read = {variable for reading in readings for dim in reading.dims for variable in dim}
@@ -110,7 +114,8 @@ class Builder:
                 attributes=text,
                 brackets=own,
                 output=number,
-                aggregations=tuple(aggregations),
+                summed=summed,
+                operations=operations,
             )
             found.append(self._add(proto))
         return tuple(found)

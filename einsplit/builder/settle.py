@@ -66,7 +66,8 @@ class ProtoKernel:
     attributes: str
     brackets: frozenset[int]
     output: int
-    aggregations: tuple[tuple[int, str], ...]
+    summed: frozenset[int]
+    operations: int
 
 
 Proto = ProtoInput | ProtoEinsum | ProtoKernel
@@ -210,7 +211,8 @@ def _settle_node(
         brackets=tuple(label for variable in sorted(proto.brackets) for label in labels.row(variable)),
         dtype=proto.dtype,
         output=proto.output,
-        aggregations=tuple((label, agg) for variable, agg in proto.aggregations for label in labels.row(variable)),
+        summed=tuple(label for variable in sorted(proto.summed) for label in labels.row(variable)),
+        operations=proto.operations,
         source=proto.source,
     )
 

@@ -15,7 +15,8 @@ from einsplit.cli.target import load_target
 from einsplit.einsum.kinds import tensor_dtype
 from einsplit.solver.machine import load_machine
 from einsplit.solver.plan import Plan
-from einsplit.solver.plan.explain import bytes_text, headline, seconds_text
+from einsplit.solver.plan.explain import headline
+from einsplit.solver.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     import torch

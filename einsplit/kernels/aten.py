@@ -20,13 +20,19 @@ from einsplit.torch_dtypes import torch_dtype
 def call_operator(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> list[Tensor]:
     """The results of `attributes['op']` on its recorded arguments."""
     operands = [operand.contiguous() for operand in operands]  # some operators take no other strides
-    args = _filled(attributes["args"], operands)
-    given = attributes["kwargs"]
-    assert isinstance(args, list) and isinstance(given, dict)
-    kwargs = {name: _filled(part, operands) for name, part in given.items() if part != {"drop": True}}
+    args, kwargs = recorded_arguments(attributes, operands)
     result = _operator(str(attributes["op"]))(*args, **kwargs)
     results = [result] if isinstance(result, Tensor) else list(result)
     return [part.resolve_conj().resolve_neg() for part in results]  # not to be done by whoever copies the bytes
+
+
+def recorded_arguments(
+    attributes: Mapping[str, object], operands: Sequence[Tensor]
+) -> tuple[list[object], dict[str, object]]:
+    """The arguments and keyword arguments that `attributes` records, with `operands` as the tensors among them."""
+    args, given = _filled(attributes["args"], operands), attributes["kwargs"]
+    assert isinstance(args, list) and isinstance(given, dict)
+    return args, {name: _filled(part, operands) for name, part in given.items() if part != {"drop": True}}
 
 
 def call_gradient(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> Tensor:
@@ -46,7 +52,7 @@ def call_gradient(attributes: Mapping[str, object], operands: Sequence[Tensor]) 
     def of_operand(x: Tensor) -> Tensor:
         return call_gradient(below, [*inputs[:k], x, *inputs[k + 1 :]])
 
-    _, pull = torch.func.vjp(of_operand, inputs[k])
+    pull = torch.func.vjp(of_operand, inputs[k])[1]
     found: tuple[Tensor, ...] = pull(adjoint.contiguous())
     return found[0].contiguous()
 

@@ -45,7 +45,7 @@ def _scatter(attributes: Attributes, operands: Sequence[Array], shape: tuple[int
     """Zeros, and the first operand added at the indices that the second gives along a dimension."""
     array, indices = operands
     found = np.zeros(shape, array.dtype)
-    places = list(np.indices(array.shape, sparse=True))
+    places: list[NDArray[np.int64]] = list(np.indices(array.shape, sparse=True))
     places[number(attributes, "dim")] = indices.astype(np.int64)
     np.add.at(found, tuple(places), array)
     return [found]

@@ -36,8 +36,8 @@ def _content(graph: Graph, node: Einsum | Kernel) -> Hashable:
         return ("einsum", common, join, node.agg)
     reads = tuple(_numbered(dims, number) for dims in node.reads)
     brackets = tuple(number[label] for label in node.brackets if label in number)
-    aggregations = tuple((number[label], agg) for label, agg in node.aggregations)
-    return ("kernel", common, node.kernel, node.attributes, reads, brackets, aggregations, node.output)
+    summed = tuple(number[label] for label in node.summed)
+    return ("kernel", common, node.kernel, node.attributes, reads, brackets, summed, node.output)
 
 
 def _numbered(dims: Dims, number: dict[Label, int]) -> tuple[tuple[int, ...], ...]:

@@ -7,9 +7,10 @@ kinks are torch's: 0 for abs at 0, halves for max and min of equal elements, 0 f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from einsplit.dtypes import kind
+from einsplit.errors import GradientError
 from einsplit.scalar.analysis import parts
 from einsplit.scalar.expr import Expr, call, cast, const
 from einsplit.scalar.simplify import simplify
@@ -19,15 +20,16 @@ from einsplit.scalar.typed import Typing, is_weak
 Rule = Callable[..., Sequence[Expr | None]]
 
 
-def adjoints(expr: Expr, dtypes: Sequence[str], seed: Expr) -> dict[int, Expr]:
-    """The adjoint of every real operand that `expr` depends on smoothly, by position, in the operand's dtype.
+def adjoints(expr: Expr, dtypes: Sequence[str], seed: Expr, wanted: Collection[int]) -> dict[int, Expr]:
+    """The adjoint of each of the `wanted` operands that `expr` depends on smoothly, in the operand's dtype.
 
-    `dtypes` are those of the operands; `seed` is the adjoint of `expr` itself, in its dtype, and may read further
-    operands. Integers, booleans, comparisons, `random` and `stop_gradient` hand nothing on. Raises DtypeError.
+    Operands are named by position, `dtypes` are theirs; `seed` is the adjoint of `expr` itself, in its dtype, and may
+    read further operands. Integers, booleans, comparisons, `random` and `stop_gradient` hand nothing on. Raises
+    DtypeError, and GradientError where the way to a wanted operand goes through complex numbers.
     """
     typing = Typing(expr, tuple(dtypes))
     order = parts(expr)
-    smooth = _smooth(order, typing)
+    smooth = _smooth(order, typing, wanted)
     bars: dict[Expr, Expr] = {expr: seed}
     for part in reversed(order):
         if part not in bars or part not in smooth:
@@ -39,16 +41,22 @@ def adjoints(expr: Expr, dtypes: Sequence[str], seed: Expr) -> dict[int, Expr]:
     return {int(part.value or 0): simplify(bars[part]) for part in leaves}
 
 
-def _smooth(order: Sequence[Expr], typing: Typing) -> set[Expr]:
-    """The parts whose value depends on a real or complex operand through operators that have a rule."""
+def _smooth(order: Sequence[Expr], typing: Typing, wanted: Collection[int]) -> set[Expr]:
+    """The parts whose value depends on a wanted operand through operators that have a rule."""
     found: set[Expr] = set()
     for part in order:
         if part.op == "operand":
-            reaches = True
+            reaches = part.value in wanted
         else:
             reaches = (part.op == "cast" or part.op in RULES) and any(arg in found for arg in part.args)
-        type_ = typing.type_of(part)
-        if reaches and not is_weak(type_) and kind(type_) in ("float", "complex"):
+        if not reaches or is_weak(typing.type_of(part)):
+            continue
+        if kind(typing.type_of(part)) == "complex":
+            raise GradientError(
+                f"complex numbers are not differentiated: {typing.text(part)}.",
+                "Compute with real and imaginary parts, or detach it.",
+            )
+        if kind(typing.type_of(part)) == "float":
             found.add(part)
     return found
 
@@ -65,7 +73,7 @@ def _step(part: Expr, bar: Expr, typing: Typing) -> Sequence[Expr | None]:
 def _pow(bar: Expr, e: Expr, x: Expr, y: Expr) -> Sequence[Expr | None]:
     """x: `y x^(y-1)`, 0 where y is 0; y: `x^y log x`, 0 where x is 0 and y is not negative."""
     if y.op == "const" and isinstance(y.value, int | float):
-        return (bar * (y * _power(x, y.value - 1)) if y.value else bar * const(0.0), None)
+        return (bar * (y * _power(x, y.value - 1)) if y.value else None, None)
     of_base = call("where", call("eq", y, const(0.0)), const(0.0), bar * (y * call("pow", x, y - const(1.0))))
     settled = call("and", call("eq", x, const(0.0)), call("ge", y, const(0.0)))
     return of_base, bar * call("where", settled, const(0.0), e * call("log", x))

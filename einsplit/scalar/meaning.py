@@ -11,7 +11,7 @@ from einsplit.dtypes import numpy_dtype
 from einsplit.scalar.counter import random_bits
 from einsplit.scalar.expr import Expr
 from einsplit.scalar.operators import Number
-from einsplit.scalar.steps import Step, typed_steps
+from einsplit.scalar.typed import Step, typed_steps
 
 A = TypeVar("A")
 Array = NDArray[np.generic]

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
 from einsplit.errors import EinsplitError, type_text
 from einsplit.optim import SGD, Adam, AdamW, Group, Optimizer
 
-_KNOWN: dict[type, type[SGD] | type[Adam] | type[AdamW]] = {
-    torch.optim.SGD: SGD,
-    torch.optim.Adam: Adam,
-    torch.optim.AdamW: AdamW,
-}
 _NOT_HERE = ("amsgrad", "maximize", "differentiable")  # what torch's own may be told, and these rules do not do
 
 
@@ -60,20 +55,48 @@ def _group(optimizer: torch.optim.Optimizer, k: int, given: Mapping[str, object]
     for setting in _NOT_HERE:
         if given.get(setting):
             raise EinsplitError(f"{setting}=True of {type(optimizer).__name__} has no rule here", "Leave it out.")
-    kind = _KNOWN[type(optimizer)]
-    own = {field.name: given[field.name] for field in fields(kind) if field.name != "lr"}
-    if given.get("decoupled_weight_decay") and kind is Adam:
-        kind = AdamW
-    settings: Optimizer = kind(lr=0.0, **own)  # the rate is asked for at every step
+    settings = _KNOWN[type(optimizer)](given)
     parameters = given["params"]
     assert isinstance(parameters, Sequence)
     held = [names[id(parameter)] for parameter in parameters if id(parameter) in names]
     return Group(settings, tuple(dict.fromkeys(held)), "optimizer.rate" if k == 0 else f"optimizer.rate.{k}")
 
 
+def _sgd(given: Mapping[str, object]) -> SGD:
+    return SGD(
+        lr=0.0,  # asked for at every step
+        momentum=_number(given["momentum"]),
+        dampening=_number(given["dampening"]),
+        weight_decay=_number(given["weight_decay"]),
+        nesterov=given["nesterov"] is True,
+    )
+
+
+def _adam(given: Mapping[str, object]) -> Adam:
+    betas = given["betas"]
+    assert isinstance(betas, (tuple, list))
+    return (AdamW if given.get("decoupled_weight_decay") else Adam)(
+        lr=0.0,
+        betas=(_number(betas[0]), _number(betas[1])),
+        eps=_number(given["eps"]),
+        weight_decay=_number(given["weight_decay"]),
+    )
+
+
+_KNOWN: dict[type, Callable[[Mapping[str, object]], Optimizer]] = {
+    torch.optim.SGD: _sgd,
+    torch.optim.Adam: _adam,
+    torch.optim.AdamW: _adam,  # which sets decoupled_weight_decay
+}
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, (int, float, torch.Tensor)), value
+    return float(value)
+
+
 def _rate(group: Mapping[str, object]) -> Callable[[int], float]:
     def rate(step: int) -> float:
-        found = group["lr"]
-        return float(found.item() if isinstance(found, torch.Tensor) else str(found))
+        return _number(group["lr"])
 
     return rate

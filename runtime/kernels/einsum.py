@@ -21,8 +21,6 @@ MAX_JOINED = 1 << 22  # elements of a join that stand in memory at once
 def contract(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """Sum over shared labels of a product of two. Padding of summed labels is masked by the Program."""
     node = call.node
-    if any(x.dtype != torch_dtype(node.dtype) for x in operands):
-        return join(call, operands)  # small integers are multiplied in their own dtype and summed in int64
     left, right = operands
     return torch.einsum(left, list(node.reads[0]), right, list(node.reads[1]), list(node.writes))
 

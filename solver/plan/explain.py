@@ -16,7 +16,7 @@ from einsplit.solver.units import bytes_text, seconds_text
 if TYPE_CHECKING:
     from einsplit.solver.plan.format import NodePlan, Plan
 
-__all__ = ["Row", "bytes_text", "cut_text", "headline", "kind_of", "plan_rows", "plan_table", "seconds_text"]
+__all__ = ["Row", "cut_text", "headline", "kind_of", "plan_rows", "plan_table"]
 
 WIDTH = 120  # columns of a table; longer node names are shortened in the middle
 LEAST_NAME = 24  # but never below this

@@ -5,7 +5,7 @@ The meaning of a node stays its sum; here its form is recognised, once, for pric
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -26,8 +26,8 @@ class Form:
     at: int = 0  # the index picked
 
 
-def form(node: Node) -> Form:
-    """The form of a node."""
+def form(node: Node, dtypes: Sequence[str]) -> Form:
+    """The form of a node whose operands have those dtypes."""
     if isinstance(node, Input):
         return Form("input")
     if isinstance(node, Kernel):
@@ -36,7 +36,9 @@ def form(node: Node) -> Form:
     if not summed and node.join == operand(0) and node.operands[0].labels == factors(node):
         return Form("alias")
     distinct = all(len(set(o.labels)) == len(o.labels) for o in node.operands)
-    if summed and node.agg == "sum" and distinct and _is_contraction(node):
+    # Small integers are multiplied in their own dtype and summed in int64: no fast kernel does that.
+    alike = all(dtype == node.dtype for dtype in dtypes)
+    if summed and node.agg == "sum" and distinct and alike and _is_contraction(node):
         return Form("contract")
     if len(summed) == 1 and distinct:
         return _chosen(node, summed[0]) or Form("join")
@@ -78,16 +80,23 @@ def _is_zero(expr: Expr) -> bool:
     return expr.op == "const" and expr.value == 0
 
 
-def operations(node: Node, found: Form, local: Mapping[Label, int]) -> int:
-    """Scalar operations of one device; `local` gives the elements it holds along each label."""
+def operations(node: Node, found: Form, local: Mapping[Label, int], tables: DigitTables) -> int:
+    """Scalar operations of one device; `local` gives the elements it holds along each label.
+
+    A kernel is charged one for each element that it reads or writes, and its own operations in the share that its free
+    labels are cut to.
+    """
     written = prod(local[label] for label in factors(node))
     if found.kind in ("input", "alias"):
         return 0
     if found.kind in ("lookup", "pick"):
         return written
+    if isinstance(node, Kernel):
+        moved = written + sum(prod(local[label] for label in row.labels) for row in node.operands)
+        free = [label for label in node_labels(node) if label not in node.brackets]
+        whole = max(1, prod(tables[label].padded for label in free))
+        return moved + node.operations * prod(local[label] for label in free) // whole
     every = prod(local[label] for label in node_labels(node))
-    if found.kind == "kernel":
-        return every
     assert isinstance(node, Einsum)
     if found.kind == "contract":
         return 2 * every
@@ -95,8 +104,8 @@ def operations(node: Node, found: Form, local: Mapping[Label, int]) -> int:
 
 
 def masked_operands(node: Node, found: Form, tables: DigitTables) -> tuple[int, ...]:
-    """Operands whose padding must be made the identity first: those of a fast kernel that sums over padding."""
-    if found.kind != "contract":
+    """Operands whose padding must be made the identity first: those of a kernel that sums over padding."""
+    if found.kind not in ("contract", "kernel"):
         return ()
     summed = [label for label in aggregated_labels(node) if tables[label].is_padded]
     return tuple(k for k, o in enumerate(node.operands) if any(label in o.labels for label in summed))

@@ -86,7 +86,7 @@ def node_seconds(
     if found.kind == "pick":
         read[0] = written
     masks = sum(pass_seconds(2 * read[k], machine) for k in masked_operands(node, found, tables))
-    return compute_seconds(operations(node, found, local), sum(read) + written, machine) + masks
+    return compute_seconds(operations(node, found, local, tables), sum(read) + written, machine) + masks
 
 
 def held_elements(node: Node, number: int, sharding: Sharding, tables: DigitTables) -> tuple[int, ...]:

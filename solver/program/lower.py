@@ -85,7 +85,7 @@ class _Lowering:
         if isinstance(node, Input):
             return self._value_buffer(node, sharding)
         read = [self._read(o.node, operand_layout(node, k, sharding)) for k, o in enumerate(node.operands)]
-        found = form(node)
+        found = form(node, [self.graph.nodes[row.node].dtype for row in node.operands])
         return read[0] if found.kind == "alias" else self._compute(at, node, found, sharding, read)
 
     def _value_buffer(self, node: Node, sharding: Sharding) -> int:
@@ -113,7 +113,7 @@ class _Lowering:
             writes=tuple(number[label] for label in factors(node)),
             extents=tuple(cut),
             names=labels,
-            operations=operations(node, found, local),
+            operations=operations(node, found, local, self.tables),
             dtype=node.dtype,
             join=to_text(node.join) if isinstance(node, Einsum) else "",
             agg=node.agg if isinstance(node, Einsum) else "sum",

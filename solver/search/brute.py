@@ -27,7 +27,7 @@ def brute(graph: Graph, machine: Machine) -> Solution:
 
     Raises PlanError past 2e6 plans.
     """
-    memo = Memo(graph)
+    memo = Memo(graph, machine)
     every = {tuple(row.items()): row for t in digit_tables(graph, machine) for row in _without_idle(graph, machine, t)}
     found = [
         brute_tables(Problem(graph, machine, make_tables(graph, machine.sizes, row), memo)) for row in every.values()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsplit.dtypes import ITEMSIZE
-from einsplit.graph import Einsum, Graph, Label, Node, factors, node_labels
+from einsplit.graph import Einsum, Graph, Kernel, Label, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import to_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.forms import Form, form
@@ -53,7 +53,8 @@ class Problem:
         self.graph = graph
         self.machine = machine
         self.tables = tables
-        self.memo = memo or Memo(graph)
+        self.memo = memo or Memo(graph, machine)
+        assert self.memo.machine == machine  # its prices are those of one machine
         self.edges = self.memo.edges
         self._shapes = tuple(
             Shape(tuple(tables[label] for label in factors(node)), ITEMSIZE[node.dtype]) for node in graph.nodes
@@ -122,14 +123,16 @@ class Problem:
 class Memo:
     """What does not depend on digit tables, and prices by content: shared by the Problems of one search."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, machine: Machine) -> None:
+        self.machine = machine
         outputs = {at for _, at in graph.outputs}
-        self.forms: tuple[Form, ...] = tuple(form(node) for node in graph.nodes)
+        self.forms: tuple[Form, ...] = tuple(
+            form(node, [graph.nodes[row.node].dtype for row in node.operands]) for node in graph.nodes
+        )
         self.aggs = tuple(aggregation(node) for node in graph.nodes)
         self.labels: tuple[tuple[Label, ...], ...] = tuple(cuttable_labels(node) for node in graph.nodes)
-        self.sums: tuple[tuple[Sum, ...], ...] = tuple(
-            () if at in outputs else sum_choices(node) for at, node in enumerate(graph.nodes)
-        )
+        sums = _sums(graph)
+        self.sums = tuple(() if at in outputs else found for at, found in enumerate(sums))
         self.edges = (
             *(
                 Edge(operand.node, reader, number)
@@ -166,14 +169,31 @@ class Memo:
         return tuple(place[choice] if isinstance(choice, str) else -1 for choice in sharding)
 
 
+def _sums(graph: Graph) -> list[tuple[Sum, ...]]:
+    """How each node may carry addends: only of operands that can have any, for a whole value is cheaper as it is."""
+    may_be_partial: list[bool] = []
+    found = []
+    for node in graph.nodes:
+        own = tuple(
+            choice for choice in sum_choices(node) if any(may_be_partial[node.operands[k].node] for k in choice.carriers)
+        )
+        found.append(own)
+        may_be_partial.append(bool(own or aggregated_labels(node)))
+    return found
+
+
 def _content(graph: Graph, node: Node, found: Form) -> object:
     """All that a node's price depends on besides digits and sharding, its labels by order of appearance."""
     row = node_labels(node)
     number = {label: k for k, label in enumerate(row)}
     reads = tuple(tuple(number[label] for label in operand.labels) for operand in node.operands)
     dtypes = tuple(graph.nodes[operand.node].dtype for operand in node.operands)
-    what = to_text(node.join) if isinstance(node, Einsum) else type(node).__name__
-    return (what, found.kind, getattr(node, "agg", ""), reads, len(factors(node)), dtypes, node.dtype)
+    common = (found.kind, reads, len(factors(node)), dtypes, node.dtype)
+    if isinstance(node, Einsum):
+        return (*common, to_text(node.join), node.agg)
+    if isinstance(node, Kernel):
+        return (*common, node.kernel, node.operations, tuple(number[label] for label in node.brackets))
+    return common
 
 
 @dataclass(frozen=True, slots=True)

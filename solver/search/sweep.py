@@ -10,7 +10,7 @@ then axis by axis. Small graphs are also solved over all axes at once, which is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import cycle, product
 from math import prod
 
@@ -20,7 +20,7 @@ from einsplit.graph import Graph, Label
 from einsplit.solver.machine import Machine
 from einsplit.solver.search.problem import Memo, Problem, Solution
 from einsplit.solver.search.starts import AxesOf, digit_tables, starts
-from einsplit.solver.search.tropical import MAX_ENTRIES, PriceTable, TooWide, minimise
+from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, minimise, minimise_around
 from einsplit.solver.sharding import Choice, Sharding, extent_classes, make_tables
 
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once
@@ -37,7 +37,7 @@ Progress = Callable[[float, int], None]  # best seconds so far, sweeps done
 
 def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> Solution:
     """The cheapest plan that sweeps from several starts find. No bound is claimed."""
-    memo = Memo(graph)
+    memo = Memo(graph, machine)
     best: Solution | None = None
     num_sweeps = 0
     for axes_of, order in starts(graph, machine):
@@ -54,12 +54,12 @@ def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> S
 
 def joint(graph: Graph, machine: Machine) -> Solution:
     """The cheapest plan over all axes at once, for every start's digit tables. Raises TooWide where they do not fit."""
-    memo = Memo(graph)
+    memo = Memo(graph, machine)
     every = tuple(range(len(machine.axes)))
     found = []
     for axes_of in digit_tables(graph, machine):
         start = _start(graph, machine, memo, axes_of)
-        found.append(_solve(start, every, alike=False))
+        found.append(_solve(start, every))
     return min(found, key=lambda f: f.seconds)
 
 
@@ -74,13 +74,15 @@ def _descend(
 ) -> tuple[Solution, int]:
     """Sweep the groups of `order` round and round until none improves the plan."""
     idle = num_sweeps = 0
+    held: dict[tuple[int, ...], frozenset[int]] = {}  # by group: the nodes that its last sweep had to leave as they are
     for group in cycle(order):
-        better = _solve(found, group, alike=len(group) > 1)
+        better, held[group] = _swept(found, group, held.get(group, frozenset()))
         num_sweeps += 1
         idle = 0 if better.seconds < found.seconds * (1 - LEAST_GAIN) else idle + 1
         if better.seconds < found.seconds:
             found = better
-        if idle >= len(order):
+        # What was held in one sweep may move in the next: two of each group, where any node was.
+        if idle >= len(order) * (2 if any(held.values()) else 1):
             break
     found = _drop_idle_digits(graph, machine, memo, axes_of, found)
     if len(machine.axes) > 1:
@@ -94,7 +96,7 @@ def _try_joint(found: Solution, num_axes: int) -> Solution:
     if widest > JOINT_CHOICES or len(found.shardings) > JOINT_NODES:
         return found
     try:
-        better = _solve(found, tuple(range(num_axes)), alike=False)
+        better = _solve(found, tuple(range(num_axes)))
     except TooWide:
         return found
     return better if better.seconds < found.seconds else found
@@ -120,8 +122,31 @@ def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesO
     return Solution(problem, found.shardings, seconds) if seconds <= found.seconds else found
 
 
-def _solve(found: Solution, group: tuple[int, ...], alike: bool) -> Solution:
-    """The best choices of the axes in `group` at all nodes, the other axes as they stand."""
+def _solve(found: Solution, group: tuple[int, ...]) -> Solution:
+    """The best choices of the axes in `group` at all nodes, the other axes as they stand. Raises TooWide."""
+    options, tables = _network(found, group, alike=False)
+    optimum = minimise([len(row) for row in options], tables, JOINT_ENTRIES)
+    return _chosen(found.problem, options, optimum)
+
+
+def _swept(found: Solution, group: tuple[int, ...], avoid: Collection[int]) -> tuple[Solution, frozenset[int]]:
+    """Better choices of a group whose axes choose alike, and the nodes that had to stay as they are, if any.
+
+    Where none had to, they are the best. `avoid` names nodes that should rather move.
+    """
+    options, tables = _network(found, group, alike=len(group) > 1)
+    standing = [row.index(now) for row, now in zip(options, found.shardings, strict=True)]
+    optimum, held = minimise_around([len(row) for row in options], tables, standing, avoid)
+    return _chosen(found.problem, options, optimum), held
+
+
+def _chosen(problem: Problem, options: Sequence[Sequence[Sharding]], optimum: Optimum) -> Solution:
+    shardings = tuple(row[choice] for row, choice in zip(options, optimum.choices, strict=True))
+    return Solution(problem, shardings, problem.price(shardings).seconds)
+
+
+def _network(found: Solution, group: tuple[int, ...], alike: bool) -> tuple[list[list[Sharding]], list[PriceTable]]:
+    """What every node may choose while the group's axes do, and the prices of nodes and edges."""
     problem = found.problem
     options = [_options(problem, node, group, found.shardings[node], alike) for node in range(len(found.shardings))]
     tables = [
@@ -132,10 +157,7 @@ def _solve(found: Solution, group: tuple[int, ...], alike: bool) -> Solution:
     for edge in problem.edges:
         wanted = tuple(problem.wanted(edge, sharding) for sharding in options[edge.reader])
         tables.append(PriceTable((edge.writer, edge.reader), problem.edge_table(edge, left[edge.writer], wanted)))
-    limit = JOINT_ENTRIES if len(group) > 1 and not alike else MAX_ENTRIES
-    optimum = minimise([len(row) for row in options], tables, limit)
-    shardings = tuple(row[choice] for row, choice in zip(options, optimum.choices, strict=True))
-    return Solution(problem, shardings, problem.price(shardings).seconds)
+    return options, tables
 
 
 def _options(problem: Problem, node: int, group: tuple[int, ...], now: Sharding, alike: bool) -> list[Sharding]:

@@ -59,7 +59,9 @@ def with_loss(graph: Graph, at: int) -> Graph:
 class Einsums:
     """Random einsums, one after the other, each reading inputs and those before it."""
 
-    def __init__(self, random: Random, pool: str, sizes: tuple[int, ...] = (1, 2, 3, 3), dtype: str = "float64") -> None:
+    def __init__(
+        self, random: Random, pool: str, sizes: tuple[int, ...] = (1, 2, 3, 3), dtype: str = "float64"
+    ) -> None:
         self.random = random
         self.pool = pool
         self.dtype = dtype
@@ -78,7 +80,9 @@ class Einsums:
         shape = [self.sizes[label] for label in labels]
         pool = POOLS[self.pool]
         array = np.asarray(numbers.choice(pool, shape) if pool else numbers.normal(size=shape))
-        self.feeds[name] = np.nan_to_num(array, posinf=3, neginf=-3).astype(dtype) if dtype == "int64" else array.astype(dtype)
+        self.feeds[name] = (
+            np.nan_to_num(array, posinf=3, neginf=-3).astype(dtype) if dtype == "int64" else array.astype(dtype)
+        )
         # An output has no label twice, and a reader of a diagonal names two of them alike.
         own = [f"{name}_{k}" for k in range(len(labels))]
         self.sizes |= {label: self.sizes[read] for label, read in zip(own, labels, strict=True)}
@@ -113,7 +117,9 @@ class Einsums:
         if self.nodes and random.random() < 0.4:
             at = random.randrange(len(self.nodes))
             sizes = [self.sizes[label] for label in factors(self.nodes[at])]
-            return Operand(at, tuple(random.choice([k for k in ("a", "b", "c", "d", "new") if self.sizes[k] == n]) for n in sizes))
+            return Operand(
+                at, tuple(random.choice([k for k in ("a", "b", "c", "d", "new") if self.sizes[k] == n]) for n in sizes)
+            )
         labels = random.choices("abcd", k=random.choice((0, 1, 2, 2, 3)))
         return Operand(self.input(labels, "int64" if random.random() < 0.1 else self.dtype), tuple(labels))
 
@@ -140,7 +146,7 @@ class Einsums:
             return cast(call("mul", narrow, const(0.5)), self.dtype)
         if op == "pow":
             base = call("abs", again()) + const(0.5) if random.random() < 0.5 else again()
-            return call("pow", base, random.choice((again(), const(random.choice((0, 1, 2, 3, 0.5, -1, 2.0))))))
+            return call("pow", base, random.choice((again(), const(random.choice((0, 1, 2, 3, 1.5, -1, 2.0))))))
         if op in BINARY:
             return call(op, again(), again())
         argument = again()

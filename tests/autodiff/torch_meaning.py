@@ -52,7 +52,9 @@ def _node(graph: Graph, node: Node, met: Sequence[Tensor], tensors: Mapping[str,
     if isinstance(node, Kernel):
         attributes = msgspec.json.decode(node.attributes)
         parts = [_presented(graph, node, k, met[row.node]) for k, row in enumerate(node.operands)]
-        results = KERNEL[node.kernel](attributes, parts, [prod(graph.sizes[label] for label in dim) for dim in node.dims])
+        results = KERNEL[node.kernel](
+            attributes, parts, [prod(graph.sizes[label] for label in dim) for dim in node.dims]
+        )
         return results[node.output].reshape(shape)
     return _einsum(graph, node, met, written)
 
@@ -61,8 +63,9 @@ def _grid(order: Sequence[Label], sizes: Mapping[Label, int]) -> dict[Label, Ten
     """For each label its index, along its own dimension of a tensor over all of `order`."""
     rank = len(order)
     return {
-        label: torch.arange(sizes[label]).reshape([1] * k + [-1] + [1] * (rank - k - 1)) if sizes[label] else
-        torch.zeros([1] * k + [0] + [1] * (rank - k - 1), dtype=torch.int64)
+        label: torch.arange(sizes[label]).reshape([1] * k + [-1] + [1] * (rank - k - 1))
+        if sizes[label]
+        else torch.zeros([1] * k + [0] + [1] * (rank - k - 1), dtype=torch.int64)
         for k, label in enumerate(order)
     }
 
@@ -140,8 +143,49 @@ def _slice(attributes: Mapping[str, int], parts: list[Tensor], shape: list[int])
     return [parts[0].index_select(dim, torch.arange(shape[dim]) * step + start)]
 
 
+def _place(attributes: Mapping[str, int], parts: list[Tensor], shape: list[int]) -> list[Tensor]:
+    """The transpose of the matrix of `slice`."""
+    dim, start, step = (attributes[name] for name in ("dim", "start", "step"))
+    held = torch.arange(parts[0].shape[dim])
+    matrix = torch.zeros(shape[dim], len(held), dtype=parts[0].dtype)
+    matrix[start + step * held, held] = 1
+    return [torch.tensordot(matrix, parts[0], ([1], [dim])).movedim(0, dim)]
+
+
+def _scatter(attributes: Mapping[str, int], parts: list[Tensor], shape: list[int]) -> list[Tensor]:
+    """One hot rows, summed."""
+    dim = attributes["dim"]
+    hit = parts[1].movedim(dim, -1)[..., None] == torch.arange(shape[dim])
+    return [(hit * parts[0].movedim(dim, -1)[..., None]).sum(-2).movedim(-1, dim)]
+
+
+def _ordered(descending: str) -> Callable[..., list[Tensor]]:
+    def apply(attributes: Mapping[str, int], parts: list[Tensor], shape: list[int]) -> list[Tensor]:
+        dim = attributes["dim"]
+        results = torch.sort(parts[0], dim=dim, descending=bool(attributes[descending]), stable=True)
+        return [result.narrow(dim, 0, shape[dim]) for result in results]
+
+    return apply
+
+
+def _operator(attributes: Mapping[str, object], parts: list[Tensor], shape: list[int]) -> Sequence[Tensor]:
+    """An operator of torch whose tensors are its first arguments."""
+    namespace, name, overload = str(attributes["op"]).split(".")
+    given = attributes["args"]
+    assert isinstance(given, list)
+    found = getattr(getattr(getattr(torch.ops, namespace), name), overload)(*parts, *given[len(parts) :])
+    return [found] if isinstance(found, Tensor) else found
+
+
 KERNEL: dict[str, Callable[..., Sequence[Tensor]]] = {
     "reshape": lambda attributes, parts, shape: [parts[0].reshape(shape)],
     "slice": _slice,
+    "place": _place,
     "cat": lambda attributes, parts, shape: [torch.cat(parts, attributes["dim"])],
+    "gather": lambda attributes, parts, shape: [torch.take_along_dim(parts[0], parts[1], attributes["dim"])],
+    "scatter": _scatter,
+    "sort": _ordered("descending"),
+    "top_k": _ordered("largest"),
+    "cumsum": lambda attributes, parts, shape: [parts[0].cumsum(attributes["dim"])],
+    "aten": _operator,
 }

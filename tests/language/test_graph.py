@@ -67,8 +67,8 @@ def kernel(dims: Dims, brackets: tuple[str, ...]) -> Kernel:
         # kernels
         (
             kernel((("i",),), ()),
-            "label 'j' is read, not written, not whole, and has no aggregation",
-            "Name it among `brackets`, or give its aggregation in `aggregations`.",
+            "label 'j' is read, not written, not whole, and not summed",
+            "Name it among `brackets`, or among `summed`.",
         ),
     ],
 )

@@ -46,7 +46,7 @@ def test_contraction_over_one_axis_is_the_optimum_of_300_graphs():
     for _ in range(300):
         graph, machine = tiny(random, random.choice([(2,), (3,), (4,)]), 100_000)
         for table in digit_tables(graph, machine):
-            start = search._start(graph, machine, Memo(graph), table)
+            start = search._start(graph, machine, Memo(graph, machine), table)
             found, best = search._solve(start, (0,), alike=False), brute_tables(start.problem)
             assert found.seconds == pytest.approx(best.seconds, rel=ROUNDING, abs=0.0)
             assert found.problem.price(found.shardings).seconds == pytest.approx(found.seconds, rel=ROUNDING, abs=0.0)
@@ -86,7 +86,7 @@ def test_the_price_of_the_best_is_below_that_of_no_cutting_for_most_of_these_gra
     gains = 0
     for _ in range(100):
         graph, machine = tiny(random, (2, 2), 200_000)
-        whole = search._start(graph, machine, Memo(graph), digit_tables(graph, machine)[0])
+        whole = search._start(graph, machine, Memo(graph, machine), digit_tables(graph, machine)[0])
         gains += search.sweep(graph, machine).seconds < 0.99 * whole.seconds
     assert gains > 50
 

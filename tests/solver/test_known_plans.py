@@ -154,7 +154,7 @@ def without(graph: Graph, mesh: Machine, label: Label) -> float:
     gone = extent_classes(graph)[label]
     tables = [{**table, gone: ()} for table in digit_tables(graph, mesh) if table[gone]]
     assert tables, f"{label} could not be cut anyway"
-    starts = [search._start(graph, mesh, Memo(graph), table) for table in tables]
+    starts = [search._start(graph, mesh, Memo(graph, mesh), table) for table in tables]
     return min(search._solve(start, (0,), alike=False).seconds for start in starts)
 
 

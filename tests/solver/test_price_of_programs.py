@@ -19,7 +19,7 @@ def test_the_solver_and_an_independent_pass_over_the_program_agree(mesh):
     for _ in range(100):
         graph = prepare(random_case(random, exact=random.random() < 0.5, num_nodes=6).graph)
         machine = random_machine(random, mesh)
-        memo = Memo(graph)  # shared, as in a search: prices kept by content must not be taken for others
+        memo = Memo(graph, machine)  # shared, as in a search: prices kept by content must not be taken for others
         for _ in range(3):
             cutting = random_cutting(random, graph, machine, memo)
             price, program = cutting.problem.price(cutting.shardings), cutting.program

@@ -36,7 +36,7 @@ def instruction_seconds(program: Program, machine: Machine, step: Instruction) -
         return 0.0
     if isinstance(step, Compute):
         touched = list(_touched(program, step, nbytes(step.output)))
-        assert step.operations == _operations(step)
+        assert step.operations == _operations(program, step)
         memory = sum(touched) / machine.memory_bytes_per_second
         return machine.launch_seconds + max(step.operations / machine.flops_per_second, memory)
     if not isinstance(step, Collective):
@@ -59,14 +59,14 @@ def _touched(program: Program, step: Compute, written: int) -> Iterator[int]:
     yield written
 
 
-def _operations(step: Compute) -> int:
+def _operations(program: Program, step: Compute) -> int:
     every = prod(extent.local for extent in step.extents)
     if step.kind in ("lookup", "pick"):
         return prod(step.extents[label].local for label in step.writes)
     if step.kind == "contract":
         return 2 * every
-    if step.kind == "kernel":
-        return every
+    if step.kind == "kernel":  # those of these programs move elements: one operation for each read and written
+        return sum(_elements(program, buffer) for buffer in (*step.operands, step.output))
     join = parse_join(step.join, len(step.operands), step.names)
     return every * (num_operations(join) + (len(step.extents) > len(step.writes)))
 

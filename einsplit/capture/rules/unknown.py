@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from einsplit.builder.views import Value, expand
 from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Reader
 from einsplit.dtypes import kind
+from einsplit.kernels.aten import recorded_arguments
+from einsplit.torch_dtypes import torch_dtype
 
 # Torch raises where an integer is divided by 0, and the padding of a cut label may be 0.
 _DIVIDES = ("aten.div.", "aten.fmod.", "aten.remainder.", "aten.floor_divide.", "aten.gcd.", "aten.lcm.")
@@ -39,8 +43,19 @@ def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwar
         reader.origin(),
         brackets=whole,
         attributes=attributes,
+        operations=_num_operations(attributes, values, target),
     )
     return list(found) if reader.is_list else found[0]
+
+
+def _num_operations(attributes: Mapping[str, object], values: Sequence[Value], target: Callable[..., object]) -> int:
+    """What torch's own counter makes of the operator on tensors without data; 0 where it does not know it."""
+    metas = [torch.empty(value.shape, dtype=torch_dtype(value.dtype), device="meta") for value in values]
+    args, kwargs = recorded_arguments(attributes, metas)
+    counter = FlopCounterMode(display=False)
+    with contextlib.suppress(Exception), torch.no_grad(), counter:  # an operator may have no rule for such tensors
+        target(*args, **kwargs)
+    return counter.get_total_flops()
 
 
 def _template(reader: Reader, argument: object, values: list[Value]) -> object:

@@ -11,8 +11,9 @@ from einsplit.api import plan as make
 from einsplit.errors import MachineError, PlanError
 from einsplit.solver.machine import MeshAxis
 from einsplit.solver.plan import NodePlan
-from einsplit.solver.plan.explain import WIDTH, bytes_text, kind_of, plan_rows, plan_table, seconds_text
+from einsplit.solver.plan.explain import WIDTH, kind_of, plan_rows, plan_table
 from einsplit.solver.sharding import Sum
+from einsplit.solver.units import bytes_text, seconds_text
 from tests.doors.graphs import machine, mlp_graph
 
 PLAN = make(mlp_graph(), machine(2, 2))

@@ -11,7 +11,7 @@ from einsplit.dtypes import check_dtype, int_range, kind
 from einsplit.scalar.analysis import integer_value
 from einsplit.scalar.expr import Expr
 from einsplit.scalar.operators import OPERATORS, Number
-from einsplit.scalar.typed import WEAK_FLOAT, WEAK_INT, Typing, is_weak, natural
+from einsplit.scalar.typed.rules import WEAK_FLOAT, WEAK_INT, Typing, is_weak, natural
 
 
 @dataclass(frozen=True, slots=True)
