@@ -28,7 +28,7 @@ CASES: tuple[tuple[int, int], ...] = ((4, 256), (1, 256), (1, 16))
 def main(devices: int, batch: int | None, seq: int | None, layers: int, backend: str, steps: int) -> None:
     """Cut a Llama over workers by a plan that nobody wrote, and compare it with PyTorch.
 
-    Exit code: 0 all agree; 1 logits or bytes do not; 2 bad input; 3 a run failed.
+    Exit code: 0 all agree; 1 logits or bytes do not; 2 bad input; 3 a run failed; 130 interrupted.
     """
     cases = CASES
     if batch is not None or seq is not None:
@@ -38,6 +38,9 @@ def main(devices: int, batch: int | None, seq: int | None, layers: int, backend:
     except EinsplitError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(3 if isinstance(error, RunError) else 2)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
     sys.exit(0 if agree else 1)
 
 

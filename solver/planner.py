@@ -15,37 +15,39 @@ from einsplit.solver.published.experts import all_whole, data_parallel
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.search.starts import digit_tables
-from einsplit.solver.search.sweep import Progress, joint, sweep
+from einsplit.solver.search.sweep import Progress, joint, settled, sweep
 from einsplit.solver.search.tropical import TooWide
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
 
-Method = Callable[[Graph, Machine, Progress | None], Solution]
+Found = tuple[Solution, Status]
+Method = Callable[[Graph, Machine, Progress | None], Found]
 
 
-def _sweep(graph: Graph, machine: Machine, progress: Progress | None) -> Solution:
+def _sweep(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
     """Sweeps; never dearer than the experts' plans."""
-    found = [sweep(graph, machine, progress), all_whole(graph, machine), data_parallel(graph, machine)]
-    return min(found, key=lambda f: f.seconds)
+    rivals = [sweep(graph, machine, progress), all_whole(graph, machine), data_parallel(graph, machine)]
+    found, proven = settled(min(rivals, key=lambda f: f.seconds))
+    return found, "settled" if proven else "searched"
 
 
-def _joint(graph: Graph, machine: Machine, progress: Progress | None) -> Solution:
-    """The joint contraction, where the table of every edge can be filled in a moment."""
+def _joint(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
+    """The joint contraction, where the table of every edge can be filled in a moment; never dearer than the sweeps."""
     numbers = _num_choices(graph, machine)
     widest = max(
         (numbers[o.node] * numbers[at] for at, node in enumerate(graph.nodes) for o in node.operands), default=0
     )
     if widest > MAX_EDGE_ENTRIES:
         raise TooWide(f"an edge has {widest:,} pairs of choices over all mesh axes; the limit is {MAX_EDGE_ENTRIES:,}")
-    return joint(graph, machine)
+    return joint(graph, machine, [_sweep(graph, machine, progress)[0]]), "exact"
 
 
-def _brute(graph: Graph, machine: Machine, progress: Progress | None) -> Solution:
+def _brute(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
     """Brute force, where even the choices of one node can be enumerated."""
     if max(_num_choices(graph, machine), default=0) > MAX_PLANS:
         raise PlanError(f"brute force over more than {MAX_PLANS:,} plans; use method='sweep'")
-    return brute(graph, machine)
+    return brute(graph, machine), "exact"
 
 
 def _num_choices(graph: Graph, machine: Machine) -> list[int]:
@@ -59,12 +61,12 @@ def _num_choices(graph: Graph, machine: Machine) -> list[int]:
     return found
 
 
-METHODS: dict[str, tuple[Method, Status]] = {
-    "sweep": (_sweep, "searched"),
-    "joint": (_joint, "exact"),
-    "brute": (_brute, "exact"),
-    "data-parallel": (lambda graph, machine, progress: data_parallel(graph, machine), "given"),
-    "whole": (lambda graph, machine, progress: all_whole(graph, machine), "given"),
+METHODS: dict[str, Method] = {
+    "sweep": _sweep,
+    "joint": _joint,
+    "brute": _brute,
+    "data-parallel": lambda graph, machine, progress: (data_parallel(graph, machine), "given"),
+    "whole": lambda graph, machine, progress: (all_whole(graph, machine), "given"),
 }
 
 
@@ -77,12 +79,11 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
         raise PlanError(
             f"unknown method {method!r}.\n  {did_you_mean(method, METHODS) or 'Known: ' + ', '.join(METHODS)}"
         )
-    search, status = METHODS[method]
     prepared = prepare(graph)
     if not isfinite(all_whole(prepared, machine).seconds):
         raise PlanError(f"no finite price on machine {machine.name!r}: its rates are beyond what numbers hold")
     try:
-        found = search(prepared, machine, progress)
+        found, status = METHODS[method](prepared, machine, progress)
     except TooWide as error:
         raise PlanError(f"method {method!r} cannot plan this graph: {error}.\n  Use method='sweep'.") from error
     plan = _written(graph, machine, method, status, found)

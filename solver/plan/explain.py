@@ -14,7 +14,7 @@ from einsplit.solver.sharding import Choice, choice_text
 from einsplit.solver.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
-    from einsplit.solver.plan.format import NodePlan, Plan
+    from einsplit.solver.plan.format import NodePlan, Plan, Status
 
 __all__ = ["Row", "cut_text", "headline", "kind_of", "plan_rows", "plan_table"]
 
@@ -66,14 +66,18 @@ def plan_table(plan: Plan, full: bool = False) -> str:
     return "\n".join([headline(plan), "", *lines, *rest])
 
 
+PROOF: dict[Status, str] = {
+    "searched": "the cheapest that was found, nothing is proven of it",
+    "settled": "no single mesh axis, changed at all nodes at once, makes it cheaper",
+    "exact": "optimal over the digit tables tried",
+    "given": "not searched",
+}
+
+
 def headline(plan: Plan) -> str:
     """Two lines: the machine and how the plan was found; price, bytes, and what is proven of them."""
     mesh = " x ".join(f"{axis.name}:{axis.size}" for axis in plan.machine.axes) or "one device"
-    proof = "no group of mesh axes, changed at all nodes at once, makes it cheaper"
-    if plan.status == "exact":
-        proof = "optimal over its digit tables"
-    elif plan.status == "given":
-        proof = "not searched"
+    proof = PROOF[plan.status]
     total = f"{seconds_text(plan.seconds)} a step, {bytes_text(plan.bytes)} sent by each device"
     return f"{_printable(f'plan for {plan.machine.name} ({mesh}), by {plan.method}')}\n{total}; {proof}"
 

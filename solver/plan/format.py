@@ -33,7 +33,8 @@ PLAN_AGAIN = "Plan again, or restore the file from version control."
 
 # searched: no choice of one group of axes improves it. exact: the cheapest over the stated digit tables.
 # given: not searched.
-Status = Literal["searched", "exact", "given"]
+# settled: no single mesh axis, changed at all nodes at once, makes it cheaper; exact: optimal over the digit tables tried
+Status = Literal["searched", "settled", "exact", "given"]
 
 Encoded = bytes  # a Plan has a field of that name
 
@@ -65,7 +66,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     machine: Machine
     method: str
     status: Status
-    bound: float | None = None  # seconds below which no plan is, where one is proven
+    bound: float | None = None  # seconds below which no plan under the digit tables tried is, where proven
     gap: float | None = None
     seconds: float
     bytes: int  # sent by each device in a step

@@ -52,15 +52,32 @@ def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> S
     return best
 
 
-def joint(graph: Graph, machine: Machine) -> Solution:
-    """The cheapest plan over all axes at once, for every start's digit tables. Raises TooWide where they do not fit."""
+def joint(graph: Graph, machine: Machine, rivals: Sequence[Solution] = ()) -> Solution:
+    """The cheapest plan over all axes at once under every start's digit tables, and under those of the rivals.
+
+    Raises TooWide where the tables of prices do not fit.
+    """
     memo = Memo(graph, machine)
     every = tuple(range(len(machine.axes)))
-    found = []
-    for axes_of in digit_tables(graph, machine):
-        start = _start(graph, machine, memo, axes_of)
-        found.append(_solve(start, every))
-    return min(found, key=lambda f: f.seconds)
+    starts = [_start(graph, machine, memo, axes_of) for axes_of in digit_tables(graph, machine)]
+    return min((_solve(start, every) for start in (*starts, *rivals)), key=lambda f: f.seconds)
+
+
+def settled(found: Solution) -> tuple[Solution, bool]:
+    """Single axes swept under the digit tables as they are until none improves the plan; and whether that is proven.
+
+    It is not where a sweep had to hold nodes as they were.
+    """
+    held: dict[int, frozenset[int]] = {}
+    idle, num_axes = 0, len(found.problem.machine.axes)
+    for axis in cycle(range(num_axes)):
+        if idle >= num_axes * (2 if any(held.values()) else 1):
+            break
+        better, held[axis] = _swept(found, (axis,), held.get(axis, frozenset()))
+        idle = 0 if better.seconds < found.seconds * (1 - LEAST_GAIN) else idle + 1
+        if better.seconds < found.seconds:
+            found = better
+    return found, not any(held.values())
 
 
 def _start(graph: Graph, machine: Machine, memo: Memo, axes_of: Mapping[Label, Sequence[int]]) -> Solution:

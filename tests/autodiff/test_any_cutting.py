@@ -25,7 +25,7 @@ def differentiable(seed: int) -> Case:
         at = dict(program.graph.outputs)["last"]
         case = Case(program.graph, program.feeds)
         if program.graph.nodes[at].dtype == "float64" and case.wrt:
-            return Case(with_loss(program.graph, at), program.feeds)
+            return Case(with_loss(program.graph, at), {name: program.feeds[name] for name in program.graph.inputs})
 
 
 def close(found: np.ndarray, wanted: np.ndarray, name: str) -> None:
@@ -47,7 +47,8 @@ def test_any_cutting_of_a_gradient_gives_the_same_numbers(seed: int) -> None:
         close(found[name], wanted[name], name)
 
 
-@pytest.mark.parametrize("name", MEANINGS)
+# No reading that a Builder makes shows a kernel a diagonal, and devices do not take one.
+@pytest.mark.parametrize("name", [name for name in MEANINGS if "diagonal" not in name])
 def test_kernels_of_gradients_run(name: str) -> None:
     """place, gather, scatter and what torch makes of its operators, on devices."""
     case = MEANINGS[name]

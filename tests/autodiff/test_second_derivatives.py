@@ -81,7 +81,7 @@ def test_the_second_derivative_of_a_small_network_is_that_of_torch(head: str) ->
     """Weights with rows of zeros: products then hold one zero, and two."""
     builder = Builder()
     x, w, v = (builder.input(name, shape, "float64") for name, shape in (("x", (3, 4)), ("w", (4, 5)), ("v", (5, 3))))
-    hidden = einsum("b i, i h -> b h", x, w, name="hidden")
+    hidden = einsum("b i, i h -> b h", x, w)
     bent = einsum("b h -> b h", hidden, join="tanh(x)")
     head_of = HEADS[head](einsum("b h, h c -> b c", bent, v))
     loss = einsum("... -> ", einsum("... -> ...", head_of, join="x * x + x"), agg="sum")

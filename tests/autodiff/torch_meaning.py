@@ -75,7 +75,7 @@ def _einsum(graph: Graph, node: Einsum, met: Sequence[Tensor], written: list[Lab
     order = list(dict.fromkeys((*written, *read)))
     grid = _grid(order, graph.sizes)
     # Indexing with index grids is the definition: it repeats, transposes and takes diagonals alike.
-    # The join stands at every combination of labels: torch then sums what an operand gets after it went through the join.
+    # The join stands at every combination of labels: torch sums what an operand gets after it went through the join.
     every = [graph.sizes[label] for label in order]
     values = [met[row.node][tuple(grid[label] for label in row.labels)].expand(every) for row in node.operands]
     value = _value(node.join, values, grid).expand(every)

@@ -47,7 +47,7 @@ def test_contraction_over_one_axis_is_the_optimum_of_300_graphs():
         graph, machine = tiny(random, random.choice([(2,), (3,), (4,)]), 100_000)
         for table in digit_tables(graph, machine):
             start = search._start(graph, machine, Memo(graph, machine), table)
-            found, best = search._solve(start, (0,), alike=False), brute_tables(start.problem)
+            found, best = search._solve(start, (0,)), brute_tables(start.problem)
             assert found.seconds == pytest.approx(best.seconds, rel=ROUNDING, abs=0.0)
             assert found.problem.price(found.shardings).seconds == pytest.approx(found.seconds, rel=ROUNDING, abs=0.0)
 

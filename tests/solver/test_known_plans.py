@@ -155,7 +155,7 @@ def without(graph: Graph, mesh: Machine, label: Label) -> float:
     tables = [{**table, gone: ()} for table in digit_tables(graph, mesh) if table[gone]]
     assert tables, f"{label} could not be cut anyway"
     starts = [search._start(graph, mesh, Memo(graph, mesh), table) for table in tables]
-    return min(search._solve(start, (0,), alike=False).seconds for start in starts)
+    return min(search._solve(start, (0,)).seconds for start in starts)
 
 
 @pytest.mark.parametrize("size", [2, 4])
