@@ -175,7 +175,9 @@ def _sums(graph: Graph) -> list[tuple[Sum, ...]]:
     found = []
     for node in graph.nodes:
         own = tuple(
-            choice for choice in sum_choices(node) if any(may_be_partial[node.operands[k].node] for k in choice.carriers)
+            choice
+            for choice in sum_choices(node)
+            if any(may_be_partial[node.operands[k].node] for k in choice.carriers)
         )
         found.append(own)
         may_be_partial.append(bool(own or aggregated_labels(node)))

@@ -18,9 +18,10 @@ import numpy as np
 
 from einsplit.graph import Graph, Label
 from einsplit.solver.machine import Machine
+from einsplit.solver.search.around import minimise_around
 from einsplit.solver.search.problem import Memo, Problem, Solution
 from einsplit.solver.search.starts import AxesOf, digit_tables, starts
-from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, minimise, minimise_around
+from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, minimise
 from einsplit.solver.sharding import Choice, Sharding, extent_classes, make_tables
 
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once

@@ -23,11 +23,9 @@ Sources: R. Dechter, Bucket elimination: a unifying framework for reasoning, Art
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from heapq import heapify, heappop, heappush
-from itertools import combinations
 from math import fsum, inf
 from string import ascii_letters
 
@@ -35,8 +33,9 @@ import numpy as np
 import numpy.typing as npt
 
 from einsplit.errors import EinsplitError, PlanError, ShapeError
+from einsplit.solver.search.elimination import Elimination, elimination_order
 
-__all__ = ["Elimination", "Optimum", "PriceTable", "TooWide", "elimination_order", "minimise", "minimise_around"]
+__all__ = ["Optimum", "PriceTable", "TooWide", "check_tables", "minimise"]
 
 Prices = npt.NDArray[np.float64]
 
@@ -67,71 +66,6 @@ class Optimum:
     choices: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Elimination:
-    """The elimination of `variable`, whose bucket has `entries` entries over it and `others` (ascending)."""
-
-    variable: int
-    others: tuple[int, ...]
-    entries: int
-
-
-def minimise_around(
-    num_choices: Sequence[int],
-    tables: Sequence[PriceTable],
-    standing: Sequence[int],
-    avoid: Collection[int] = (),
-    max_entries: int = MAX_ENTRIES,
-) -> tuple[Optimum, frozenset[int]]:
-    """No more than the price of the `standing` choices: the least over all assignments that agree with them in the
-    variables that are also returned, those that had to be held for the network to be narrow enough.
-
-    None is held where `minimise` would do. The hubs are held first, and those in `avoid` last: calling again with what
-    was held before lets others move.
-    """
-    _check(num_choices, tables)
-    scopes = [{v for v in table.variables if num_choices[v] > 1} for table in tables]
-    held = _held(num_choices, scopes, max_entries, avoid)
-    if not held:
-        return minimise(num_choices, tables, max_entries), held
-    fixed = [standing[v] if v in held else slice(None) for v in range(len(num_choices))]
-    left = [
-        PriceTable(
-            tuple(v for v in table.variables if v not in held),
-            np.asarray(table.prices[tuple(fixed[v] for v in table.variables)]),
-        )
-        for table in tables
-    ]
-    own = [1 if v in held else number for v, number in enumerate(num_choices)]
-    found = minimise(own, left, max_entries)
-    choices = tuple(standing[v] if v in held else choice for v, choice in enumerate(found.choices))
-    return Optimum(found.price, choices), held
-
-
-def _held(
-    num_choices: Sequence[int], scopes: Sequence[set[int]], max_entries: int, avoid: Collection[int]
-) -> frozenset[int]:
-    """Variables without which no bucket has more than `max_entries` entries, found along one elimination."""
-    own = list(num_choices)
-    held: set[int] = set()
-    degree = [0] * len(own)
-    for scope in scopes:
-        for v in scope:
-            degree[v] += len(scope) - 1
-    while True:
-        left = [scope - held for scope in scopes]
-        wide = next((e for e in elimination_order(own, left) if e.entries > max_entries), None)
-        if wide is None:
-            return frozenset(held)
-        entries = wide.entries
-        for v in sorted((wide.variable, *wide.others), key=lambda v: (v in avoid, -degree[v], v)):
-            if entries <= max_entries:
-                break
-            held.add(v)
-            entries //= own[v]
-            own[v] = 1
-
-
 def minimise(num_choices: Sequence[int], tables: Sequence[PriceTable], max_entries: int = MAX_ENTRIES) -> Optimum:
     """The least sum of the tables over all assignments, exact but for the rounding of float64 sums.
 
@@ -143,7 +77,7 @@ def minimise(num_choices: Sequence[int], tables: Sequence[PriceTable], max_entri
     no assignment has a finite price, if a price is NaN or -inf, or if a variable has no choice; ShapeError
     if a table does not fit `num_choices`.
     """
-    _check(num_choices, tables)
+    check_tables(num_choices, tables)
     # A variable with one choice decides nothing, and numpy has a limited number of dimensions to give away.
     scopes = [{v for v in table.variables if num_choices[v] > 1} for table in tables]
     order = []
@@ -215,85 +149,7 @@ def _arranged(table: PriceTable, scope: tuple[int, ...]) -> Prices:
     return arranged
 
 
-def elimination_order(num_choices: Sequence[int], scopes: Sequence[set[int]]) -> Iterator[Elimination]:
-    """Every variable once, by weighted min-fill: next goes the one whose elimination adds the lightest edges.
-
-    Two variables are adjacent if they share a scope; eliminating v makes its neighbours adjacent to each
-    other; an edge {a, b} weighs num_choices[a] * num_choices[b]. Ties: the bucket with fewest entries,
-    then the smaller variable, so the order is a function of the network alone.
-
-    Weights are kept up to date edge by edge, never recomputed: an order costs a few set operations for each
-    edge it adds. Source: U. Kjaerulff, Triangulation of graphs, Aalborg University R-90-09, 1990.
-    """
-    graph = _Interaction(num_choices)
-    for scope in scopes:
-        for a, b in combinations(sorted(scope), 2):
-            graph.join(a, b)
-    live = [True] * len(num_choices)
-    heap = [graph.rank(v) for v in range(len(num_choices))]
-    heapify(heap)
-    while heap:
-        rank = heappop(heap)
-        v = rank[2]
-        if not live[v] or rank != graph.rank(v):
-            continue  # a leftover from before the rank changed; the right one is in the heap as well
-        live[v] = False
-        others = tuple(sorted(graph.near[v]))
-        yield Elimination(v, others, graph.entries[v])
-        changed = set(others)
-        for a, b in combinations(others, 2):
-            changed |= graph.join(a, b)
-        graph.drop(v)
-        for u in changed - {v}:
-            heappush(heap, graph.rank(u))
-
-
-class _Interaction:
-    """The graph of variables that share a table; the bucket and the fill of each are kept while it changes.
-
-    entries[v] = num_choices[v] * product over u in near[v] of num_choices[u]
-    fill[v]    = sum over pairs {a, b} of near[v] that are not adjacent, of num_choices[a] * num_choices[b]
-    """
-
-    __slots__ = ("entries", "fill", "near", "num_choices")
-
-    def __init__(self, num_choices: Sequence[int]) -> None:
-        self.num_choices = num_choices
-        self.near: list[set[int]] = [set() for _ in num_choices]
-        self.entries = list(num_choices)
-        self.fill = [0] * len(num_choices)
-
-    def rank(self, v: int) -> tuple[int, int, int]:
-        return self.fill[v], self.entries[v], v
-
-    def join(self, a: int, b: int) -> set[int]:
-        """Make a and b adjacent; returns the other variables whose fill has changed."""
-        num_choices, near, fill = self.num_choices, self.near, self.fill
-        if b in near[a]:
-            return set()
-        common = near[a] & near[b]
-        for c in common:  # they have one pair less to fill
-            fill[c] -= num_choices[a] * num_choices[b]
-        # The new neighbour makes a pair with every old one that it is not adjacent to.
-        fill[a] += num_choices[b] * sum(num_choices[u] for u in near[a] - near[b])
-        fill[b] += num_choices[a] * sum(num_choices[u] for u in near[b] - near[a])
-        near[a].add(b)
-        near[b].add(a)
-        self.entries[a] *= num_choices[b]
-        self.entries[b] *= num_choices[a]
-        return common
-
-    def drop(self, v: int) -> None:
-        """Take v out of the graph."""
-        num_choices, near = self.num_choices, self.near
-        for u in near[v]:
-            near[u].remove(v)
-            self.fill[u] -= num_choices[v] * sum(num_choices[w] for w in near[u] - near[v])
-            self.entries[u] //= num_choices[v]
-        near[v] = set()
-
-
-def _check(num_choices: Sequence[int], tables: Sequence[PriceTable]) -> None:
+def check_tables(num_choices: Sequence[int], tables: Sequence[PriceTable]) -> None:
     """Raises PlanError or ShapeError unless every table fits, and every price is a number or +inf."""
     for v, num in enumerate(num_choices):
         if num < 1:

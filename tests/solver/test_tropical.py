@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsplit.errors import EinsplitError, PlanError, ShapeError
-from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, elimination_order, minimise
+from einsplit.solver.search.elimination import elimination_order
+from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, minimise
 
 Network = tuple[list[int], list[PriceTable]]
 
