@@ -2,6 +2,7 @@
 
 - A sum of products over three or more operands becomes binary nodes along opt_einsum's path, so that intermediates
   can be cut and kept.
+- stop_gradient goes: nothing is differentiated any more.
 - A mean becomes a sum and a division: partial sums combine, partial means do not.
 - A value that several read is read through a *use node*, an identity with a sharding of its own: a repartition that the
   readers share is then one edge, paid once. So is every output: addends never leave the devices uncombined.
@@ -16,43 +17,20 @@ import msgspec
 import opt_einsum
 from opt_einsum import get_symbol
 
+from einsplit.draft import Rewriting
 from einsplit.graph import Einsum, Graph, Input, Node, Operand, aggregated_labels, factors, node_labels
+from einsplit.passes import drop_stops
 from einsplit.scalar import const, is_product, operand
 
 
 def prepare(graph: Graph) -> Graph:
     """The graph that is planned and run."""
-    return insert_uses(split_means(split_products(graph)))
-
-
-class _Rewriting:
-    """Collects the nodes of a new graph while an old one is read from front to back."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.nodes: list[Node] = []
-        self.at: dict[int, int] = {}  # old position -> new position
-
-    def add(self, node: Node) -> int:
-        self.nodes.append(node)
-        return len(self.nodes) - 1
-
-    def moved(self, node: Node) -> Node:
-        """The node with its operands at their new positions."""
-        if not node.operands:
-            return node
-        operands = tuple(Operand(self.at[o.node], o.labels) for o in node.operands)
-        return msgspec.structs.replace(node, operands=operands)
-
-    def finish(self) -> Graph:
-        outputs = tuple((name, self.at[at]) for name, at in self.graph.outputs)
-        updates = tuple((self.at[state], self.at[value]) for state, value in self.graph.updates)
-        return Graph(tuple(self.nodes), self.graph.sizes, outputs, updates)
+    return insert_uses(split_means(split_products(drop_stops(graph))))
 
 
 def split_products(graph: Graph) -> Graph:
     """Sums of products of three or more operands as binary nodes."""
-    new = _Rewriting(graph)
+    new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
         new.at[at] = _split_product(new, moved) if _is_wide_product(moved) else new.add(moved)
@@ -69,7 +47,7 @@ def _is_wide_product(node: Node) -> bool:
     return distinct and product is not None and len(product) == len(node.operands) and set(factors(node)) <= carried
 
 
-def _split_product(new: _Rewriting, node: Node) -> int:
+def _split_product(new: Rewriting, node: Node) -> int:
     """The position of the node's value, made by nodes of two operands."""
     assert isinstance(node, Einsum)
     sizes = new.graph.sizes
@@ -105,7 +83,7 @@ def _split_product(new: _Rewriting, node: Node) -> int:
 
 def split_means(graph: Graph) -> Graph:
     """Means as a sum and a division by the number of elements."""
-    new = _Rewriting(graph)
+    new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
         if not isinstance(moved, Einsum) or moved.agg != "mean":
@@ -124,7 +102,7 @@ def insert_uses(graph: Graph) -> Graph:
     readings = Counter(o.node for node in graph.nodes for o in node.operands)
     readings.update(at for _, at in graph.outputs)
     readings.update(value for _, value in graph.updates)
-    new = _Rewriting(graph)
+    new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         own = new.add(new.moved(node))
         new.at[at] = new.add(_identity(own, node, f"{node.name}.use")) if readings[at] > 1 else own

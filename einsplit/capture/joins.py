@@ -17,6 +17,7 @@ from einsplit.builder.views import Value, expand
 from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader
+from einsplit.dtypes import kind
 from einsplit.scalar import (
     Expr,
     call,
@@ -143,6 +144,12 @@ def elementwise(reader: Reader, expr: Expr, *arguments: Known, part: str = "") -
         join = substitute(join, {k: operand(at) for at, k in enumerate(read)}, {})
     operands = [(expand(value, full), dims) for value in values]
     return reader.builder.einsum(operands, dims, join, "sum", reader.origin(part))
+
+
+def stopped(reader: Reader, x: Known) -> Known:
+    """The tensor behind a stop_gradient; itself where it has no gradient anyway."""
+    has_gradient = isinstance(x, Value) and kind(x.dtype) in ("float", "complex")
+    return elementwise(reader, call("stop_gradient", operand(0)), x, part="detached") if has_gradient else x
 
 
 def in_dtype(reader: Reader, x: Known, dtype: str, part: str = "cast") -> Known:

@@ -71,9 +71,8 @@ class Reader:
         name, target = str(node.target), node.target
         if target is operator.getitem:
             return args[0][args[1]]
-        if name.startswith("wrap_with_"):  # a region without gradients, or without autocast: forward, it is its body
-            at = next(k for k, arg in enumerate(args) if isinstance(arg, GraphModule))
-            return self.run(args[at], args[at + 1 :])
+        if name.startswith("wrap_with_"):
+            return self._region(name, args)
         if name.startswith(("aten._assert", "aten.sym_")) or not _has_values(node):
             return None  # shapes are numbers here, and what is asserted of values is not computed
         if not isinstance(target, torch._ops.OpOverload):
@@ -82,6 +81,18 @@ class Reader:
         if not _symbolic((args, *kwargs.values())):
             return self._folded(target, args, kwargs)
         return self._checked(name, self._apply(name, target, args, kwargs))
+
+    def _region(self, name: str, args: tuple[object, ...]) -> object:
+        """What a region without autocast, or with or without gradients, returns: its body, in the latter case stopped."""
+        at = next(k for k, arg in enumerate(args) if isinstance(arg, GraphModule))
+        body = args[at]
+        assert isinstance(body, GraphModule)
+        found = self.run(body, args[at + 1 :])
+        if name != "wrap_with_set_grad_enabled" or args[0] is not False:
+            return found
+        assert isinstance(found, (tuple, list))
+        detach = RULES["aten.detach.default"]
+        return [detach(self, part) if isinstance(part, (Value, Formula, torch.Tensor)) else part for part in found]
 
     def _refuse_unreadable(self, name: str, target: torch._ops.OpOverload, args: Sequence[object]) -> None:
         """Raise CaptureError for what no Graph holds: random numbers, numbers and shapes made of values, odd dtypes."""

@@ -6,7 +6,7 @@ import msgspec
 
 from einsplit.draft import Rewriting
 from einsplit.graph import Einsum, Graph
-from einsplit.scalar import Expr, rewrite
+from einsplit.scalar import Expr, parts, rewrite, simplify
 
 
 def drop_stops(graph: Graph) -> Graph:
@@ -14,8 +14,8 @@ def drop_stops(graph: Graph) -> Graph:
     new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
-        if isinstance(moved, Einsum):
-            moved = msgspec.structs.replace(moved, join=rewrite(moved.join, _without_stop))
+        if isinstance(moved, Einsum) and any(part.op == "stop_gradient" for part in parts(moved.join)):
+            moved = msgspec.structs.replace(moved, join=simplify(rewrite(moved.join, _without_stop)))
         new.at[at] = new.add(moved)
     return new.finish()
 

@@ -9,6 +9,7 @@ from einsplit.scalar.analysis import (
     labels_of,
     num_operations,
     operands_of,
+    parts,
     rewrite,
     substitute,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "operand",
     "operands_of",
     "parse_join",
+    "parts",
     "random_bits",
     "result_dtype",
     "rewrite",

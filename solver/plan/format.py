@@ -31,9 +31,8 @@ FORMAT = 1
 MAX_FILE_BYTES = 64 * 2**20
 PLAN_AGAIN = "Plan again, or restore the file from version control."
 
-# searched: no choice of one group of axes improves it. exact: the cheapest over the stated digit tables.
-# given: not searched.
-# settled: no single mesh axis, changed at all nodes at once, makes it cheaper; exact: optimal over the digit tables tried
+# searched: the cheapest found. settled: no single mesh axis, changed at all nodes at once, makes it cheaper.
+# exact: the cheapest over the digit tables tried. given: not searched.
 Status = Literal["searched", "settled", "exact", "given"]
 
 Encoded = bytes  # a Plan has a field of that name

@@ -1,4 +1,4 @@
-"""Where a network of tables is too wide to be contracted: some variables are held as they stand, the others are solved."""
+"""Where a network of tables is too wide to be contracted: some variables stand still, the others are solved."""
 
 from __future__ import annotations
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from einsplit.autodiff import grad
 from einsplit.errors import GradientError
+from einsplit.evaluate import evaluate
 from einsplit.graph import Einsum, Graph, Input, Kernel, Operand
 from einsplit.scalar import Expr, call, cast, operand
 from tests.autodiff.kernels import kernel_case
@@ -88,6 +90,18 @@ def test_complex_numbers_that_no_gradient_passes_are_welcome() -> None:
     held = graph(call("abs", cast(call("stop_gradient", X), "complex128")) + X, dtype="float64")
     assert held.nodes[-1].dtype == "float64"
     grad(held, "loss", ["weight"])
+
+
+def test_complex_data_beside_a_weight_is_welcome() -> None:
+    data = Input(name="data", dims=(("i",),), dtype="complex128")
+    weight = Input(name="weight", dims=(("i",),), dtype="float64")
+    read = (Operand(0, ("i",)), Operand(1, ("i",)))
+    loss = Einsum(name="loss", operands=read, dims=(), join=call("abs", X) * operand(1), agg="sum", dtype="float64")
+    found = evaluate(
+        grad(Graph((data, weight, loss), {"i": 1}, (("loss", 2),)), "loss", ["weight"]),
+        {"data": np.array([3 + 4j]), "weight": np.ones(1)},
+    )
+    assert found["d(loss)/d(weight)"] == 5.0
 
 
 def test_a_complex_kernel_is_named() -> None:

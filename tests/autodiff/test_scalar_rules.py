@@ -11,12 +11,12 @@ import torch
 from einsplit.autodiff import grad
 from einsplit.evaluate import evaluate
 from einsplit.graph import Einsum, Graph, Input, Operand
-from einsplit.scalar import Expr, call, const, operand
+from einsplit.scalar import Expr, call, cast, const, operand
 from tests.autodiff.einsums import BINARY, UNARY
 from tests.autodiff.torch_meaning import torch_meaning
 
 VALUES = (-np.inf, -2.5, -1.0, -0.0, 0.0, 0.1, 1.0, 3.0, np.inf, np.nan)
-ADJOINTS = (1.0, -0.5, 0.0, np.inf, np.nan)
+ADJOINTS = (1.0, -0.3, 0.0, np.inf, np.nan)
 
 
 def pointwise(join: Expr, num_operands: int) -> Graph:
@@ -66,6 +66,10 @@ def test_powers_to_a_constant(exponent: float) -> None:
 @pytest.mark.parametrize("base", [-1.0, 0.0, 0.5, 2.0])
 def test_powers_of_a_constant(base: float) -> None:
     agree(call("pow", const(base), operand(0)), 1)
+
+
+def test_the_adjoint_of_a_cast_is_rounded_as_what_was_cast() -> None:
+    agree(cast(cast(operand(0), "float32"), "float64") * operand(0), 1)
 
 
 def test_choices() -> None:

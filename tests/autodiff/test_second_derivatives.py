@@ -26,7 +26,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def with_slope(case: Case, wrt: list[str]) -> Graph:
-    """The graph of the gradients of `loss`, and as output `slope` the sum of all their cubes."""
+    """The graph of the gradients of `loss`, and as output `slope` the sum of all of them and of their cubes."""
     graph = grad(case.graph, "loss", wrt)
     draft = Draft(graph.nodes, graph.sizes)
     outputs = dict(graph.outputs)
@@ -34,7 +34,7 @@ def with_slope(case: Case, wrt: list[str]) -> Graph:
         draft.einsum(
             [draft.read(outputs[gradient_name("loss", name)])],
             (),
-            operand(0) * operand(0) * operand(0),
+            operand(0) * operand(0) * operand(0) + operand(0),
             "sum",
             Origin(""),
         )
@@ -52,7 +52,7 @@ def agree_twice(case: Case) -> None:
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in case.feeds.items()}
     wrt = [tensors[name].requires_grad_() for name in case.wrt]
     slopes = gradients(torch_meaning(case.graph, tensors)["loss"], wrt, create_graph=True)
-    total = torch.stack([(slope**3).sum() for slope in slopes]).sum()
+    total = torch.stack([(slope**3 + slope).sum() for slope in slopes]).sum()
     for name, array in zip(case.wrt, gradients(total, wrt), strict=True):
         wanted = array.numpy()
         scale = np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0)
@@ -95,9 +95,9 @@ def test_the_second_derivative_of_a_small_network_is_that_of_torch(head: str) ->
 @pytest.mark.parametrize("zeros", range(4))
 def test_second_derivatives_of_products_with_zeros(zeros: int) -> None:
     builder = Builder()
-    x = builder.input("x", (2, 4), "float64")
+    x = builder.input("x", (1, 4), "float64")
     loss = einsum("b ->", einsum("b c -> b", x, agg="prod"), join="x + x * x", agg="sum")
-    feeds = {"x": np.array([[2.0, -3.0, 0.5, 1.5], [1.0, 2.0, 3.0, 4.0]])}
+    feeds = {"x": np.array([[2.0, -3.0, 0.5, 1.5]])}
     feeds["x"][0, :zeros] = 0.0
     agree_twice(Case(builder.build({"loss": loss}), feeds))
 

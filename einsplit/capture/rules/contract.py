@@ -82,14 +82,21 @@ def einsum(reader: Reader, text: str, operands: Sequence[Known], *_: object, **_
 
 
 @rule("aten.embedding.default")
-def embedding(reader: Reader, table: Known, ids: Known, *_: object) -> Value:
-    """`sum over v of where(ids == v, table[v], 0)`: cutting `v` is vocabulary parallelism.
+def embedding(
+    reader: Reader, table: Known, ids: Known, padding: int = -1, scales: bool = False, *_: object
+) -> object:
+    """`sum over v of where(ids == v, table[v], 0)`: cutting `v` is vocabulary parallelism. Row `padding` is constant.
 
     An id that is no row gives zeros, where torch raises: no device alone can tell it from a row that another holds.
     """
+    if scales:
+        return NotImplemented  # gradients divided by how often a row is asked for: torch's own
     rows, chosen = reader.value(table), reader.value(ids)
     where = reader.builder.variables(chosen.shape)
     v, d = reader.builder.variables(rows.shape)
     zero = cast(const(0.0), rows.dtype)
-    join = call("where", call("eq", operand(0), variable_index(v[0])), operand(1), zero)
+    row = operand(1)
+    if padding >= 0:
+        row = call("where", call("eq", operand(0), const(padding)), call("stop_gradient", row), row)
+    join = call("where", call("eq", operand(0), variable_index(v[0])), row, zero)
     return reader.builder.einsum([(chosen, where), (rows, (v, d))], (*where, d), join, "sum", reader.origin())

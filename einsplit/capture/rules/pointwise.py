@@ -39,17 +39,22 @@ FLOAT: dict[str, Callable[[Expr], Expr]] = {
     "reciprocal": lambda x: const(1.0) / x,
     "silu": lambda x: x * call("sigmoid", x),
     "log_sigmoid": lambda x: call("min", x, const(0.0)) - call("log", const(1.0) + call("exp", -call("abs", x))),
-    "hardswish": lambda x: x * call("min", call("max", x + const(3.0), const(0.0)), const(6.0)) / const(6.0),
+    "hardswish": lambda x: _between(x, -3.0, 3.0, const(0.0), x * (x + const(3.0)) / const(6.0), x),
 }
 SAME: dict[str, Callable[[Expr], Expr]] = {
     "neg": lambda x: -x,
     "abs": lambda x: call("abs", x),
-    "relu": lambda x: call("max", x, const(0)),
-    "relu6": lambda x: call("min", call("max", x, const(0)), const(6)),
+    "relu": lambda x: call("where", call("le", x, const(0)), const(0), x),
+    "relu6": lambda x: _between(x, 0, 6, const(0), x, const(6)),
     "square": lambda x: x * x,
 }
 LOGICAL = {"logical_and": "and", "logical_or": "or", "logical_xor": "ne", "__and__": "and", "__or__": "or"}
 LOGICAL |= {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "ne", "__xor__": "ne"}
+
+
+def _between(x: Expr, low: Scalar, high: Scalar, below: Expr, inside: Expr, above: Expr) -> Expr:
+    """`inside` between the bounds, else `below` or `above`; at a bound what is beyond it, as torch's gradients have it."""
+    return call("where", call("le", x, const(low)), below, call("where", call("ge", x, const(high)), above, inside))
 
 
 def _register() -> None:
@@ -223,7 +228,7 @@ def prelu(reader: Reader, x: Known, weight: Known) -> object:
     "aten.hardtanh.default",
 )
 def clamp(reader: Reader, x: Known, low: Scalar | None = None, high: Scalar | None = None, **named: Scalar) -> object:
-    """`min(max(x, low), high)`, bounds left out where there are none."""
+    """`min(max(x, low), high)`, bounds left out where there are none; at a bound clamp's gradient is 1, hardtanh's 0."""
     low, high = named.get("min", low), named.get("max", high)
     if "clamp_max" in reader.target:
         low, high = None, low
@@ -232,9 +237,11 @@ def clamp(reader: Reader, x: Known, low: Scalar | None = None, high: Scalar | No
     if any(bound is not None and bound != bound for bound in (low, high)):
         return NotImplemented  # max and min of a number and NaN are NaN; torch's own kernel knows which bound counts
 
+    below, above = ("le", "ge") if "hardtanh" in reader.target else ("lt", "gt")
+
     def make(a: Expr) -> Expr:
-        a = a if low is None else call("max", a, const(low))
-        return a if high is None else call("min", a, const(high))
+        a = a if low is None else call("where", call(below, a, const(low)), const(low), a)
+        return a if high is None else call("where", call(above, a, const(high)), const(high), a)
 
     return pointwise(reader, make, x, dtype=reader.dtype)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from einsplit.builder import variable_index
-from einsplit.builder.views import Value
+from einsplit.builder.views import Value, drop
 from einsplit.capture.formulas import Formula
 from einsplit.capture.joins import (
     dtype_of,
@@ -96,8 +96,16 @@ def extreme(reader: Reader, x: Known, dim: int, keep: bool = False) -> object:
     if not shape_of(x) or dtype_of(x) == "bool":
         return NotImplemented
     agg = "max" if "max" in reader.target else "min"
-    top = reduce_dims(reader, x, [dim], keep, agg)
-    return [top, _first_index(reader, x, dim, keep, agg)]
+    first = _first_index(reader, x, dim, True, agg)
+    value = reader.value(x)
+    labels = reader.builder.variables(value.shape)
+    dim %= value.ndim
+    rest = tuple(() if k == dim else row for k, row in enumerate(labels))
+    # The element at that index, and not the largest: the gradient is all its own, however many are equal.
+    taken = call("where", call("eq", variable_index(labels[dim][0]), operand(1)), operand(0), const(0))
+    top = reader.builder.einsum([(value, labels), (first, rest)], rest, taken, "sum", reader.origin())
+    found = [reader.value(in_dtype(reader, top, value.dtype)), first]
+    return found if keep else [drop(part, [dim]) for part in found]
 
 
 @rule("aten.argmax.default", "aten.argmin.default")
@@ -147,22 +155,27 @@ def variance(reader: Reader, x: Known, dims: Dims = None, *rest: object, **named
     spread = elementwise(reader, widened(0, dtype_of(x)) - operand(1), x, centre, part="centred")
     total = reduce_dims(reader, spread, along, keep, "sum", operand(0) * operand(0), part="sum")
     share = operand(0) / const(float(max(count - correction, 0)))
-    return elementwise(reader, cast(call("sqrt", share) if "std" in reader.target else share, reader.dtype), total)
+    return elementwise(reader, cast(_root(share) if "std" in reader.target else share, reader.dtype), total)
+
+
+def _root(x: Expr) -> Expr:
+    """The square root; its gradient at 0 is 0, as that of torch's std."""
+    is_zero = call("eq", x, const(0.0))
+    return call("where", is_zero, const(0.0), call("sqrt", call("where", is_zero, const(1.0), x)))
 
 
 def softmax_over(reader: Reader, x: Known, dim: int, dtype: str, safe: bool = False) -> Value | Formula:
     """`exp(x - max x) / sum exp(x - max x)` along `dim`, in `dtype`; `safe`: 0 and not NaN where all x are -inf."""
     top = reduce_dims(reader, x, [dim], True, "max", part="max")
     own = dtype_of(x)
-    zero = cast(const(0.0), wide(own))
-    raised = call("exp", widened(0, own) - widened(1, own))
+    shift = widened(1, own)
     if safe:
-        raised = call("where", call("eq", operand(1), cast(const(-math.inf), own)), zero, raised)
-    weight = elementwise(reader, raised, x, top, part="exp")
+        shift = call("where", call("eq", shift, const(-math.inf)), const(0.0), shift)
+    # Whatever is taken from all x leaves the result as it is, so no gradient flows through it.
+    weight = elementwise(reader, call("exp", widened(0, own) - call("stop_gradient", shift)), x, top, part="exp")
     total = reduce_dims(reader, weight, [dim], True, "sum", part="sum")
-    share = operand(0) / operand(1)
-    if safe:
-        share = call("where", call("eq", operand(1), zero), zero, share)
+    divisor = call("where", call("eq", operand(1), const(0.0)), const(1.0), operand(1)) if safe else operand(1)
+    share = operand(0) / divisor
     return elementwise(reader, share if dtype == dtype_of(weight) else cast(share, dtype), weight, total, part="share")
 
 

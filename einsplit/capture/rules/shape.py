@@ -9,7 +9,7 @@ import torch
 
 from einsplit.builder.views import Factor, Value, drop, expand, insert, permute
 from einsplit.capture.formulas import Formula
-from einsplit.capture.joins import shape_of
+from einsplit.capture.joins import shape_of, stopped
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.scalar import const, index, substitute
 
@@ -31,14 +31,18 @@ def view(reader: Reader, x: Known, *_: object) -> Value:
     "aten.alias.default",
     "aten.contiguous.default",
     "aten.clone.default",
-    "aten.detach.default",
-    "aten.detach_.default",
     "aten.dropout.default",
     "aten.lift_fresh_copy.default",
     "aten.positive.default",
 )
 def same(reader: Reader, x: Known, *_: object, **__: object) -> Known:
     return x
+
+
+@rule("aten.detach.default", "aten.detach_.default")
+def detach(reader: Reader, x: Known) -> Known:
+    """The tensor, a constant for whoever differentiates."""
+    return stopped(reader, x)
 
 
 @rule("aten.permute.default")
