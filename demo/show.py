@@ -13,8 +13,8 @@ from rich.text import Text
 from demo.case import MAX_DIFFERENCE, OURS, Compared, Planned
 from einsplit.graph import Graph, Input
 from einsplit.solver.plan import NodePlan, Plan, realise
-from einsplit.solver.units import bytes_text, seconds_text
 from einsplit.solver.sharding import Choice, extent_classes
+from einsplit.solver.units import bytes_text, seconds_text
 
 # The first pattern that a node's name matches is its kind of layer.
 KINDS = (

@@ -12,6 +12,7 @@ from math import prod
 
 import msgspec
 
+from einsplit.dtypes import ITEMSIZE
 from einsplit.errors import GraphError
 from einsplit.graph import Dims, Einsum, Graph, Label, Node, Operand, dims_shape, factors
 from einsplit.monoid import monoid
@@ -86,21 +87,22 @@ class Draft:
         kept = list(used)
         for k, row in enumerate(operands):
             met = {label for at in kept for label in operands[at].labels}
-            if k not in kept and (needed - met) & set(row.labels):
+            # Only a sum is repeated by a factor, and not by 0: 0 times infinity is not an empty sum.
+            unread = set(row.labels) - out - met
+            unrepeatable = unread if agg != "sum" else {label for label in unread if self.sizes[label] == 0}
+            if k not in kept and ((needed - met) & set(row.labels) or unrepeatable):
                 kept.append(k)
         met = {label for at in kept for label in operands[at].labels}
         lost = prod(self.sizes[label] for label in everything - out - met)
         if lost != 1:
-            assert agg == "sum", agg  # the other aggregations are never asked to repeat themselves
+            assert agg == "sum" and lost, agg  # `over` names labels of sums, and those are not empty
             join = join * const(float(lost))
         join = substitute(join, {at: operand(k) for k, at in enumerate(kept)}, {})
         rows = tuple(operands[at] for at in kept)
         dtype = result_dtype(join, [self.nodes[row.node].dtype for row in rows])
         if met - out:
             dtype = monoid(agg).result_dtype(dtype)
-        node = Einsum(
-            name=origin.name, operands=rows, dims=dims, join=join, agg=agg, dtype=dtype, source=origin.source
-        )
+        node = Einsum(name=origin.name, operands=rows, dims=dims, join=join, agg=agg, dtype=dtype, source=origin.source)
         return self.add(node)
 
     def pointwise(self, join: Expr, ats: Sequence[int], origin: Origin) -> int:
@@ -113,7 +115,7 @@ class Draft:
         """Position of `sum of join` over the labels that `to` lacks: a value of the dims of the node that `to` reads.
 
         `rows` are read with the labels that `to` has. A label that stands twice in it is told apart by a delta. A cast
-        of what is summed is done after the sum, in the wider dtype.
+        to a narrower dtype of what is summed is done after the sum.
         """
         labels: list[Label] = []
         for label in to.labels:
@@ -125,7 +127,8 @@ class Draft:
         dims = tuple(tuple(next(names) for _ in dim) for dim in self.nodes[to.node].dims)
         read = {label for row in rows for label in row.labels}
         dtype = self.nodes[to.node].dtype
-        narrow = join.op == "cast" and bool(read - set(labels))
+        narrows = join.op == "cast" and ITEMSIZE[str(join.name)] < 4  # summed in half precision, much would be lost
+        narrow = narrows and bool(read - set(labels))
         at = self.einsum(rows, dims, join.args[0] if narrow else join, "sum", origin)
         return at if self.nodes[at].dtype == dtype else self.pointwise(cast(operand(0), dtype), [at], origin)
 

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from einsplit.errors import DtypeError, ShapeError
+from einsplit.errors import DtypeError, RunError, ShapeError
 from einsplit.solver.program import Extent, Port, Program
 from einsplit.torch_dtypes import torch_dtype
 
@@ -23,6 +23,8 @@ def cut(program: Program, name: str, tensor: Tensor, device: int) -> Tensor:
     if tensor.dtype != torch_dtype(buffer.dtype):
         advice = f"Write {name}.to(torch.{buffer.dtype}), or plan for the other dtype."
         raise DtypeError(f"{name!r} is {tensor.dtype}; the program was made for torch.{buffer.dtype}.\n  {advice}")
+    if tensor.is_meta:
+        raise RunError(f"{name!r} is on the meta device: it has a shape and no values.\n  Give it values to run on.")
     where = program.coordinates(device)
     block = _padded(tensor.reshape([extent.size for extent in buffer.extents]), buffer.extents)
     for position, extent in enumerate(buffer.extents):

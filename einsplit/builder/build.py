@@ -26,7 +26,7 @@ from einsplit.builder.views import (
 from einsplit.errors import GraphError, ShapeError
 from einsplit.graph import Graph, Role
 from einsplit.monoid import monoid
-from einsplit.scalar import Expr, index, labels_of, operand, result_dtype
+from einsplit.scalar import Expr, cast, index, labels_of, operand, result_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,10 @@ class Builder:
         read |= {int(name[1:]) for name in labels_of(join)}
         aggregated = read - {variable for dim in dims for variable in dim}
         if aggregated:
-            dtype = monoid(agg).result_dtype(dtype)
+            found = monoid(agg).result_dtype(dtype)
+            if found != dtype and all(self.extents.size(variable) == 1 for variable in aggregated):
+                join = cast(join, found)  # such labels vanish, and nothing would be aggregated
+            dtype = found
             operands = self._with_repeats(operands, aggregated)
         return self._add(ProtoEinsum(origin.name, origin.source, self._readings(operands), dims, dtype, join, agg))
 
@@ -186,7 +189,7 @@ class Builder:
         state = self._protos[inputs[0]]
         node = self._plain(value, name)
         if not self._tie(self._value(node), state.dims):
-            node = self._detached(self._value(node)).node
+            node = self._detached(self._value(node), state.dims).node
             if not self._tie(self._value(node), state.dims):  # fresh extents fit any row
                 raise AssertionError(f"cannot lay {value} out as {name!r}")
         return node
@@ -221,7 +224,7 @@ class Builder:
         if value.builder is not self:
             raise GraphError(f"{value} comes from another builder")
         if not self._tie(value, dims):
-            value = self._detached(value)
+            value = self._detached(value, dims)
             if not self._tie(value, dims):  # fresh extents fit any row
                 raise AssertionError(f"cannot name {value} by {dims}")
         return Reading(value, dims)
@@ -232,12 +235,15 @@ class Builder:
         tied = [self.extents.unify(dim_extents(self.extents, dim), variables) for dim, variables in rows]
         return all(tied)
 
-    def _detached(self, value: Value) -> Value:
-        """A copy whose dimensions are new extents: for two uses of a value that cut it in ways that do not fit."""
+    def _detached(self, value: Value, like: VariableDims) -> Value:
+        """A copy whose dimensions are new extents: for two uses of a value that cut it in ways that do not fit.
+
+        Its dimensions are cut as those of `like`: products of sizes do not tell how where one of them is 0.
+        """
         # Factor by factor: one fresh label for a dimension would not fit two factors of which one has no element.
         rows = [dim_extents(self.extents, dim) for dim in value.dims]
         read = tuple(tuple(self.extents.new(self.extents.size(extent)) for extent in row) for row in rows)
-        dims = self.variables(value.shape)
+        dims = tuple(tuple(self.extents.new(self.extents.size(variable)) for variable in row) for row in like)
         brackets = frozenset(variable for dim in (*read, *dims) for variable in dim)
         origin = Origin(self._protos[value.node].name + ".relabel")
         return self.kernel("reshape", [(value, read)], [(dims, value.dtype)], origin, brackets=brackets)[0]

@@ -83,7 +83,7 @@ class Reader:
         return self._checked(name, self._apply(name, target, args, kwargs))
 
     def _region(self, name: str, args: tuple[object, ...]) -> object:
-        """What a region without autocast, or with or without gradients, returns: its body, in the latter case stopped."""
+        """What a region without autocast, or with other gradients, returns; stopped where it is to have none."""
         at = next(k for k, arg in enumerate(args) if isinstance(arg, GraphModule))
         body = args[at]
         assert isinstance(body, GraphModule)

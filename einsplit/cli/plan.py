@@ -14,8 +14,8 @@ from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan
-from einsplit.solver.units import bytes_text, seconds_text
 from einsplit.solver.planner import METHODS, make_plan
+from einsplit.solver.units import bytes_text, seconds_text
 
 RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the plan's
 

@@ -14,7 +14,7 @@ from einsplit.eager.einsum import whole_einsum
 from einsplit.eager.operator import einsum_operator
 from einsplit.einsum.bound import BoundEinsum
 from einsplit.notation.spec import ELLIPSIS
-from einsplit.runtime.kernels.named import KERNELS
+from einsplit.runtime.kernels.families import KERNELS
 from einsplit.scalar import to_text
 
 __all__ = ["einsum_tensors", "kernel_tensors"]

@@ -41,20 +41,29 @@ def call_gradient(attributes: Mapping[str, object], operands: Sequence[Tensor]) 
     `attributes['wrt']` names that operand, and `operands` are those of the operator and the adjoint of its result. Of
     gradients of gradients, `wrt` holds one number for each level, every level has one more operand.
     """
+    # Not torch.func.vjp: it refuses operators whose gradient is registered (torch.library.register_autograd), and gives
+    # zeros for those that have none.
+    with torch.enable_grad():
+        return _gradient(attributes, operands).detach().contiguous()
+
+
+def _gradient(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> Tensor:
+    """`call_gradient`, to be differentiated again."""
     levels = attributes["wrt"]
     assert isinstance(levels, list)
     if not levels:
         return call_operator(attributes, operands)[int(str(attributes["of"]))]
     *inputs, adjoint = operands
     k = int(levels[-1])
-    below = {**attributes, "wrt": levels[:-1]}
-
-    def of_operand(x: Tensor) -> Tensor:
-        return call_gradient(below, [*inputs[:k], x, *inputs[k + 1 :]])
-
-    pull = torch.func.vjp(of_operand, inputs[k])[1]
-    found: tuple[Tensor, ...] = pull(adjoint.contiguous())
-    return found[0].contiguous()
+    x = inputs[k] if inputs[k].requires_grad else inputs[k].detach().requires_grad_()
+    y = _gradient({**attributes, "wrt": levels[:-1]}, [*inputs[:k], x, *inputs[k + 1 :]])
+    first = len(levels) == 1
+    if not y.requires_grad:
+        if first:
+            raise NotImplementedError(f"{attributes['op']} has no derivative")
+        return torch.zeros_like(x)  # the gradient below is constant
+    found = torch.autograd.grad(y, x, adjoint, create_graph=True, allow_unused=not first, materialize_grads=not first)
+    return found[0]
 
 
 def missing_gradient(attributes: Mapping[str, object], operands: Sequence[tuple[tuple[int, ...], DType]]) -> str:

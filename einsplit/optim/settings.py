@@ -37,7 +37,7 @@ class SGD:
 class Adam:
     """Adam (arXiv 1412.6980); weight decay is added to the gradient.
 
-        m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2;   p = p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
+    m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2;   p = p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
     """
 
     lr: Rate = 1e-3

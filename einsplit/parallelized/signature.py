@@ -1,7 +1,8 @@
 """Call -> Signature: two calls with equal signatures are one traced program; anything else is traced anew.
 
 What a signature cannot see is fixed when a call is first traced: numbers that a function takes from its surroundings,
-and attributes of a module that are not parameters, buffers or the training flag.
+and attributes of a module that are not parameters, buffers or the training flag. Whether two tensors are one it need
+not see: they are traced as two.
 """
 
 from __future__ import annotations
@@ -50,13 +51,25 @@ def call_signature(function: Callable[..., object], args: Sequence[object], kwar
         tuple(path for path, _ in found),
         tuple((id(module), module.training) for module in modules),
         torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
         torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"),
     )
     return Signature(call, tuple(parameters), tuple(tensor for _, tensor in found), tuple(held))
 
 
 def _kind(tensor: torch.Tensor) -> tuple[Hashable, ...]:
-    return (tuple(tensor.shape), tensor.dtype, tensor.device)
+    """What a traced function sees of a tensor.
+
+    Not where in its storage it begins: batches that are parts of one tensor are one trace.
+    """
+    kind = (type(tensor), tensor.layout, tensor.is_nested, tensor.dtype, tensor.device)
+    if tensor.is_nested or tensor.layout is not torch.strided:  # has no shape or strides, and will be refused
+        return kind
+    fills_storage = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+    is_lazy = tensor.is_conj(), tensor.is_neg()
+    return (*kind, tuple(tensor.shape), tensor.stride(), fills_storage, tensor.requires_grad, is_lazy)
 
 
 _VALUES = (type(None), bool, numbers.Number, str, bytes, enum.Enum, range, torch.dtype, torch.device, type)

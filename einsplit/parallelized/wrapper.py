@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, ParamSpec, TypeVar, cast
 
@@ -15,7 +17,7 @@ import torch
 
 from einsplit.api import compile_plan, open_session
 from einsplit.capture import Captured, capture
-from einsplit.errors import PlanError
+from einsplit.errors import PlanError, RunError
 from einsplit.parallelized.gradients import without_gradients
 from einsplit.parallelized.signature import Signature, call_signature
 from einsplit.parallelized.versions import version_of
@@ -76,9 +78,10 @@ class Parallelized(Generic[P, R]):
         self._given = given
         self._compiled: OrderedDict[Hashable, _Compiled] = OrderedDict()
         self._lock = threading.RLock()
+        self._pid = os.getpid()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock:
+        with self._here():
             signature = call_signature(self._function, args, kwargs)
             compiled = self._compile(signature, args, kwargs)
             fetches = self._step(compiled, signature)
@@ -87,17 +90,17 @@ class Parallelized(Generic[P, R]):
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """The plan for a call with these arguments; nothing is run."""
-        with self._lock:
+        with self._here():
             return self._compile(call_signature(self._function, args, kwargs), args, kwargs).plan
 
     def session(self, *args: P.args, **kwargs: P.kwargs) -> Session:
         """The session that runs calls with these arguments, for its traffic counters."""
-        with self._lock:
+        with self._here():
             return self._open(self._compile(call_signature(self._function, args, kwargs), args, kwargs))
 
     def close(self) -> None:
         """Stop the devices. A second call does nothing."""
-        with self._lock:
+        with self._here():
             for compiled in self._compiled.values():
                 compiled.close()
 
@@ -137,6 +140,22 @@ class Parallelized(Generic[P, R]):
             return self if result is self._function else result
 
         return call
+
+    def _here(self) -> AbstractContextManager[object]:
+        """The lock. In a forked child, where the threads of its parent are not, devices are started anew.
+
+        Raises RunError in the child of a process that has workers: they would answer to both.
+        """
+        if self._pid != os.getpid():
+            if self._backend != "local" and any(compiled.session is not None for compiled in self._compiled.values()):
+                raise RunError(
+                    f"{self!r} has its workers in process {self._pid}, of which this one is a fork.\n"
+                    "  Start processes by multiprocessing's method 'spawn', or fork before the first call."
+                )
+            self._pid, self._lock = os.getpid(), threading.RLock()
+            for compiled in self._compiled.values():
+                compiled.close()
+        return self._lock
 
     def _step(self, compiled: _Compiled, signature: Signature) -> dict[str, torch.Tensor]:
         session = self._open(compiled)

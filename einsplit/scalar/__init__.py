@@ -20,8 +20,8 @@ from einsplit.scalar.meaning import NUMPY, evaluate, run_steps
 from einsplit.scalar.operators import OPERATORS
 from einsplit.scalar.parse import parse_join
 from einsplit.scalar.simplify import simplify
-from einsplit.scalar.typed import Step, result_dtype, typed_steps
 from einsplit.scalar.trace import Symbol, trace_join
+from einsplit.scalar.typed import Step, result_dtype, typed_steps
 
 __all__ = [
     "NUMPY",

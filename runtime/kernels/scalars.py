@@ -33,7 +33,7 @@ def _integer_safe(divide: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tenso
 
 
 def _pow(base: Tensor, exponent: Tensor) -> Tensor:
-    if base.is_floating_point():
+    if base.is_floating_point() or base.is_complex():
         return torch.pow(base, exponent)
     one = torch.ones((), dtype=base.dtype)
     sign = torch.where(exponent % 2 == 0, one, base)

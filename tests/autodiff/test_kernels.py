@@ -12,7 +12,7 @@ from einsplit.draft import Draft, Origin
 from einsplit.evaluate import evaluate
 from einsplit.graph import Kernel, dims_shape
 from einsplit.kernels.registry import reference
-from einsplit.runtime.kernels.named import KERNELS
+from einsplit.runtime.kernels.families import KERNELS
 from einsplit.scalar import operand
 from tests.autodiff.einsums import Case
 from tests.autodiff.kernels import kernel_case

@@ -15,8 +15,9 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from einsplit.capture.dtypes import dtype_name
+from einsplit.capture.export.arguments import check_argument, stand_in
 from einsplit.capture.export.modules import modules_of, tensors_of
+from einsplit.capture.export.products import refuse_products_of_bool
 from einsplit.capture.export.tracing import Wrapper, argument_name, parameter_names, traced
 from einsplit.capture.export.writes import refuse_kept, refuse_writes, without_writes
 from einsplit.capture.structure import split_structure
@@ -39,13 +40,14 @@ def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapp
     template, found = split_structure((tuple(args), dict(kwargs)))
     names = _input_names(parameter_names(function), [path for path, _ in found])
     for name, (_, tensor) in zip(names, found, strict=True):
-        _check_argument(name, tensor)
+        check_argument(name, tensor)
     wrapper = Wrapper(function, template, modules_of(function, template))
     seen = wrapper.seen  # torch gives a module back the attributes it had before the export
     outside = tensors_of(function)
     copies = {name: tensor.clone() for name, tensor in outside.items()}
-    recorded = traced(wrapper, [tensor for _, tensor in found])
+    recorded = traced(wrapper, [stand_in(tensor) for _, tensor in found])
     refuse_kept(recorded, seen.replaced)
+    refuse_products_of_bool(recorded)
     literals = frozenset(_literals(recorded))
     try:
         program = without_writes(recorded)
@@ -58,20 +60,6 @@ def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapp
     refuse_writes(recorded, program, names, {target: name for target, (name, _) in tensors.items()})
     assert len(program.graph_signature.user_outputs) == seen.num_tensors
     return Exported(program, names, seen.result, tensors, literals)
-
-
-def _check_argument(name: str, tensor: torch.Tensor) -> None:
-    advice = ""
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
-        kind = (
-            str(tensor.layout).removeprefix("torch.") if tensor.layout is not torch.strided else "nested or quantized"
-        )
-        advice = f"is a {kind} tensor, and only dense ones are cut over devices.\n  Pass {name}.to_dense()."
-    elif tensor.is_conj() or tensor.is_neg():
-        advice = f"is a conjugate that is not computed yet.\n  Pass {name}.resolve_conj().resolve_neg()."
-    if advice:
-        raise CaptureError(f"argument {name!r} {advice}")
-    dtype_name(tensor.dtype)
 
 
 def _input_names(names: Sequence[str], paths: Sequence[str]) -> tuple[str, ...]:

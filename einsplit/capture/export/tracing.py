@@ -85,6 +85,9 @@ def _explained(name: str, text: str) -> tuple[str, str]:
     if "fake tensor in the exported program constant" in text:
         message = "a tensor is read in a way that torch.export does not record"
         return message, "Instead of x.data write x.detach(); keep no tensors of one call for the next."
+    if "inference tensor" in text.lower():
+        message = "the function reads a parameter that was made under torch.inference_mode, and requires gradients"
+        return message, "Make the module outside torch.inference_mode, or call it there."
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")[:300]
     advice = "Call it without einsplit first: it is traced with tensors that have a shape and no values."
     return f"the function cannot be traced: {name}: {first}", advice

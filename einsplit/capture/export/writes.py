@@ -19,7 +19,7 @@ _NO_STATE = "and a forward pass keeps no state"
 
 def without_writes(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators: views of what they change are recomputed, by torch."""
-    if not any(map(_wants_rewriting, _nodes(program.graph_module))):
+    if not any(map(_wants_rewriting, nodes_in(program.graph_module))):
         return program
     try:
         with warnings.catch_warnings(), preserve_node_meta():
@@ -27,7 +27,7 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
             rewritten: ExportedProgram = program.run_decompositions({})
         return rewritten
     except Exception as error:
-        written = next(filter(_wants_rewriting, _nodes(program.graph_module)), None)
+        written = next(filter(_wants_rewriting, nodes_in(program.graph_module)), None)
         place = line_of_node(written) if written is not None else ""
         if "is mutated in the forward" in str(error):
             message = f"the function writes into a tensor that it finds outside, {_NO_STATE}"
@@ -37,7 +37,7 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
         raise CaptureError(mistake(message, place, "Write into no tensor, and use no torch.func inside.")) from error
 
 
-def _nodes(module: GraphModule) -> Iterator[Node]:
+def nodes_in(module: GraphModule) -> Iterator[Node]:
     """Every operator of the graph, those of its regions (no_grad, autocast) included."""
     for part in module.modules():
         if isinstance(part, GraphModule):
@@ -94,7 +94,7 @@ def _line_of_write(program: ExportedProgram, placeholder: str) -> str:
     """The line that writes into the storage of a placeholder."""
     written = next(node for node in program.graph.nodes if node.name == placeholder)
     storage = written.meta["val"].untyped_storage()
-    for node in filter(_wants_rewriting, _nodes(program.graph_module)):
+    for node in filter(_wants_rewriting, nodes_in(program.graph_module)):
         values = [arg.meta.get("val") for arg in node.all_input_nodes]
         if any(isinstance(value, torch.Tensor) and value.untyped_storage() is storage for value in values):
             return line_of_node(node)

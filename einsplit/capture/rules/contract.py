@@ -82,9 +82,7 @@ def einsum(reader: Reader, text: str, operands: Sequence[Known], *_: object, **_
 
 
 @rule("aten.embedding.default")
-def embedding(
-    reader: Reader, table: Known, ids: Known, padding: int = -1, scales: bool = False, *_: object
-) -> object:
+def embedding(reader: Reader, table: Known, ids: Known, padding: int = -1, scales: bool = False, *_: object) -> object:
     """`sum over v of where(ids == v, table[v], 0)`: cutting `v` is vocabulary parallelism. Row `padding` is constant.
 
     An id that is no row gives zeros, where torch raises: no device alone can tell it from a row that another holds.

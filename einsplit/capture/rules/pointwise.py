@@ -53,7 +53,7 @@ LOGICAL |= {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "ne", "__xo
 
 
 def _between(x: Expr, low: Scalar, high: Scalar, below: Expr, inside: Expr, above: Expr) -> Expr:
-    """`inside` between the bounds, else `below` or `above`; at a bound what is beyond it, as torch's gradients have it."""
+    """`inside` between the bounds, else `below` or `above`; at a bound what is beyond it, as torch has it."""
     return call("where", call("le", x, const(low)), below, call("where", call("ge", x, const(high)), above, inside))
 
 
@@ -228,7 +228,7 @@ def prelu(reader: Reader, x: Known, weight: Known) -> object:
     "aten.hardtanh.default",
 )
 def clamp(reader: Reader, x: Known, low: Scalar | None = None, high: Scalar | None = None, **named: Scalar) -> object:
-    """`min(max(x, low), high)`, bounds left out where there are none; at a bound clamp's gradient is 1, hardtanh's 0."""
+    """`min(max(x, low), high)`, either may be missing; at a bound clamp's gradient is 1, hardtanh's 0."""
     low, high = named.get("min", low), named.get("max", high)
     if "clamp_max" in reader.target:
         low, high = None, low

@@ -1,0 +1,51 @@
+"""Kernels that order, choose or add up along one dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from einsplit.kernels.rows import Attributes, number
+from einsplit.runtime.kernels.families.rows import Run
+
+
+def _gather(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    source, indices = operands
+    return [source.gather(number(attributes, "dim"), indices.to(torch.int64))]
+
+
+def _scatter(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    """Zeros, and the first operand added at the indices that the second gives along a dimension."""
+    source, indices = operands
+    return [source.new_zeros(shape).scatter_add(number(attributes, "dim"), indices.to(torch.int64), source)]
+
+
+def _ordered(tensor: Tensor, dim: int, descending: bool) -> tuple[Tensor, Tensor]:
+    """Sorted along `dim`, equal elements in their own order, and the indices: stable, so the same everywhere."""
+    values, order = torch.sort(tensor, dim=dim, descending=descending, stable=True)
+    return values, order
+
+
+def _top_k(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    dim = number(attributes, "dim")
+    results = _ordered(operands[0], dim, bool(attributes["largest"]))
+    return [result.narrow(dim, 0, shape[dim]) for result in results]
+
+
+def _sort(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    return _ordered(operands[0], number(attributes, "dim"), bool(attributes["descending"]))
+
+
+def _cumsum(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    return [torch.cumsum(operands[0], number(attributes, "dim"))]
+
+
+KERNELS: dict[str, Run] = {
+    "gather": _gather,
+    "scatter": _scatter,
+    "top_k": _top_k,
+    "sort": _sort,
+    "cumsum": _cumsum,
+}

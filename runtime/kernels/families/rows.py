@@ -1,0 +1,12 @@
+"""What a row of the runtime's kernel tables is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from einsplit.kernels.rows import Attributes
+
+# (attributes, operands of this device, shape of the wanted result here) -> every result of the kernel
+Run = Callable[[Attributes, Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
