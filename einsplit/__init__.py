@@ -14,10 +14,13 @@ from einsplit.graph import Graph
 from einsplit.kernels.door import kernel
 
 if TYPE_CHECKING:
+    from einsplit import optim
     from einsplit.api import plan, trace
+    from einsplit.autodiff import grad
     from einsplit.parallelized import Parallelized, parallelize
     from einsplit.solver.machine import Machine
     from einsplit.solver.plan import Plan
+    from einsplit.training import TrainStep, train_step
 
 __all__ = [
     "Builder",
@@ -26,12 +29,16 @@ __all__ = [
     "Machine",
     "Parallelized",
     "Plan",
+    "TrainStep",
     "einsum",
     "evaluate",
+    "grad",
     "kernel",
+    "optim",
     "parallelize",
     "plan",
     "trace",
+    "train_step",
 ]
 
 # Modules of our own by fixed names, nothing read from outside: loaded at first use, for they bring the solver or torch.
@@ -39,13 +46,19 @@ _DOORS = {
     "Machine": "einsplit.solver.machine",
     "Parallelized": "einsplit.parallelized",
     "Plan": "einsplit.solver.plan",
+    "TrainStep": "einsplit.training",
+    "grad": "einsplit.autodiff",
     "parallelize": "einsplit.parallelized",
     "plan": "einsplit.api",
     "trace": "einsplit.api",
+    "train_step": "einsplit.training",
 }
+_ROOMS = ("optim",)  # modules that are used by their own names: einsplit.optim.AdamW
 
 
 def __getattr__(name: str) -> object:
     if name in _DOORS:
         return getattr(import_module(_DOORS[name]), name)
+    if name in _ROOMS:
+        return import_module(f"einsplit.{name}")
     raise AttributeError(f"module 'einsplit' has no attribute {name!r}")

@@ -28,6 +28,7 @@ from einsplit.scalar import labels_of, substitute
 Known = Value | Formula | torch.Tensor  # what a tensor of the program is while it is read
 Rule = Callable[..., object]
 RULES: dict[str, Rule] = {}
+SEED = "random.seed"  # the input that programs have who draw random numbers
 
 
 def rule(*targets: str) -> Callable[[Rule], Rule]:
@@ -47,6 +48,8 @@ class Reader:
     def __init__(self, builder: Builder, unknown: Rule, taken: Container[str]) -> None:
         self.builder = builder
         self.constants = Constants(builder, taken)
+        self.seed: Value | None = None
+        self._num_draws = 0
         self._node: FxNode | None = None
         self._unknown = unknown
 
@@ -78,7 +81,7 @@ class Reader:
         if not isinstance(target, torch._ops.OpOverload):
             raise self.error(f"{name} is not understood", "Write it with ordinary operators.")
         self._refuse_unreadable(name, target, args)
-        if not _symbolic((args, *kwargs.values())):
+        if not _symbolic((args, *kwargs.values())) and not _draws(name, target, args):
             return self._folded(target, args, kwargs)
         return self._checked(name, self._apply(name, target, args, kwargs))
 
@@ -96,7 +99,7 @@ class Reader:
 
     def _refuse_unreadable(self, name: str, target: torch._ops.OpOverload, args: Sequence[object]) -> None:
         """Raise CaptureError for what no Graph holds: random numbers, numbers and shapes made of values, odd dtypes."""
-        if torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(name, args):
+        if _draws(name, target, args) and name not in RULES:
             advice = "Call model.eval(), or pass the numbers in as an argument."
             raise self.error(f"{name} draws random numbers, and a plan must not change them", advice)
         if not all(isinstance(meta, torch.Tensor) for meta in self.metas):
@@ -145,6 +148,13 @@ class Reader:
         return result
 
     # What rules ask of the reader.
+
+    def draw(self) -> tuple[Value, int]:
+        """The call's seed, an int64 that is an input of the Graph, and the number of this draw from it."""
+        if self.seed is None:
+            self.seed = self.builder.input(SEED, (), "int64")
+        self._num_draws += 1
+        return self.seed, self._num_draws
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -250,6 +260,11 @@ def _off_meta(argument: object) -> object:
     """The argument; of the device that holds no data, the one that does."""
     is_meta = isinstance(argument, torch.device) and argument.type == "meta"
     return torch.device("cpu") if is_meta else argument
+
+
+def _draws(name: str, target: torch._ops.OpOverload, args: Sequence[object]) -> bool:
+    """Whether an operator draws random numbers; each call is to draw others, so that none is known while tracing."""
+    return torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(name, args)
 
 
 def _is_idle_dropout(name: str, args: Sequence[object]) -> bool:

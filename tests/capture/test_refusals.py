@@ -19,7 +19,6 @@ X = real(4, 6)
 OUTSIDE = real(6)
 LINEAR = torch.nn.Linear(6, 6)
 NORM = torch.nn.BatchNorm1d(6)
-DROPOUT = torch.nn.Dropout(0.5)
 
 
 class Keeping(torch.nn.Module):
@@ -95,32 +94,18 @@ class Refused:
         return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))  # here
 
     @staticmethod
-    def dropout(x: Tensor) -> Tensor:
-        """aten.dropout.default draws random numbers, and a plan must not change them
+    def multinomial(x: Tensor) -> Tensor:
+        """aten.multinomial.default draws random numbers, and a plan must not change them
         at {here}
         Call model.eval(), or pass the numbers in as an argument."""
-        return DROPOUT(x)  # here
+        return torch.multinomial(x.sigmoid(), 2)  # here
 
     @staticmethod
-    def noise(x: Tensor) -> Tensor:
-        """aten.randn.default draws random numbers, and a plan must not change them
+    def poisson(x: Tensor) -> Tensor:
+        """aten.poisson.default draws random numbers, and a plan must not change them
         at {here}
         Call model.eval(), or pass the numbers in as an argument."""
-        return x + torch.randn(4, 6)  # here
-
-    @staticmethod
-    def bernoulli(x: Tensor) -> Tensor:
-        """aten.bernoulli.default draws random numbers, and a plan must not change them
-        at {here}
-        Call model.eval(), or pass the numbers in as an argument."""
-        return torch.bernoulli(x.sigmoid())  # here
-
-    @staticmethod
-    def attention_dropout(x: Tensor) -> Tensor:
-        """attention with dropout draws random numbers, and a plan must not change them
-        at {here}
-        Call model.eval(), or set dropout_p=0.0."""
-        return F.scaled_dot_product_attention(x, x, x, dropout_p=0.5)  # here
+        return torch.poisson(x.exp())  # here
 
     @staticmethod
     def argument(x: Tensor) -> Tensor:

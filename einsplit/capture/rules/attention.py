@@ -10,6 +10,7 @@ from einsplit.builder.views import Value, expand, insert
 from einsplit.capture.formulas import Formula
 from einsplit.capture.joins import contract, dtype_of, elementwise, pointwise, shape_of
 from einsplit.capture.reader import Known, Reader, rule
+from einsplit.capture.rules.random import dropped
 from einsplit.capture.rules.reduce import softmax_over
 from einsplit.scalar import call, cast, const, index, operand
 
@@ -30,9 +31,6 @@ def attention(
 
     Source: the reference code in the documentation of torch.nn.functional.scaled_dot_product_attention.
     """
-    if dropout_p:
-        message = "attention with dropout draws random numbers, and a plan must not change them"
-        raise reader.error(message, "Call model.eval(), or set dropout_p=0.0.")
     if enable_gqa:
         heads = shape_of(query)[-3]
         key, value = (_repeat_heads(reader, part, heads) for part in (key, value))
@@ -47,6 +45,8 @@ def attention(
     # A row whose every key is masked attends to nothing; most masks are known, and have no such row.
     safe = attn_mask is not None and (is_causal or _may_block_rows(attn_mask))
     weights = softmax_over(reader, scores, -1, dtype_of(value), safe=safe)
+    if dropout_p:
+        weights = dropped(reader, weights, dropout_p)
     return contract(reader, "...ij,...jd->...id", weights, value, part="values")
 
 

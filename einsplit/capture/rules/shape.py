@@ -31,7 +31,6 @@ def view(reader: Reader, x: Known, *_: object) -> Value:
     "aten.alias.default",
     "aten.contiguous.default",
     "aten.clone.default",
-    "aten.dropout.default",
     "aten.lift_fresh_copy.default",
     "aten.positive.default",
 )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from einsplit import parallelized
+from einsplit.errors import CaptureError
 from einsplit.parallelized import MAX_SESSIONS, parallelize
 from einsplit.parallelized.versions import version_of
 from einsplit.runtime.local import LocalSession
@@ -81,8 +82,10 @@ def test_parameters_are_sent_once_and_again_only_when_they_have_changed(net, x, 
     assert counted["traces"] == 1
 
 
-def test_an_optimizers_step_is_noticed(net, x, counted):
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad])
+@pytest.mark.parametrize("options", [{}, {"foreach": True}, {"fused": True}], ids=["plain", "foreach", "fused"])
+def test_an_optimizers_step_is_noticed(kind, options, net, x, counted):
+    optimizer = kind(net.parameters(), lr=0.1, **options)
     with parallelize(net, devices=2) as fast:
         fast(x)
         counted["puts"].clear()
@@ -90,6 +93,44 @@ def test_an_optimizers_step_is_noticed(net, x, counted):
         optimizer.step()
         same(fast(x), net(x))
     assert sorted(counted["puts"]) == sorted(NAMES)
+
+
+def test_a_step_of_a_fused_optimizer_sends_what_has_gradients(net, x, counted):
+    net.first.requires_grad_(False)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, fused=True)
+    with parallelize(net, devices=2) as fast:
+        fast(x)
+        counted["puts"].clear()
+        net(x).sum().backward()
+        optimizer.step()
+        same(fast(x), net(x))
+        same(fast(x), net(x))
+    assert sorted(counted["puts"]) == ["last.bias", "last.weight"]
+
+
+def test_parameters_of_inference_mode_count_no_writes_and_are_sent_every_time(x, counted):
+    with torch.inference_mode():
+        layer = nn.Linear(8, 4).requires_grad_(False)
+    with parallelize(layer, devices=2) as fast:
+        same(fast(x), layer(x))
+        with torch.inference_mode():
+            layer.weight.mul_(2)
+        same(fast(x), layer(x))
+    assert sorted(counted["puts"]) == ["bias", "bias", "weight", "weight"]
+
+
+def test_parameters_of_inference_mode_that_require_gradients_are_read_inside_it_only(x):
+    with torch.inference_mode():
+        layer = nn.Linear(8, 4)
+    with parallelize(layer, devices=2) as fast:
+        with torch.inference_mode():
+            same(fast(x), layer(x))
+        with torch.no_grad(), pytest.raises(CaptureError) as caught:
+            fast(x)
+    assert str(caught.value) == (
+        "the function reads a parameter that was made under torch.inference_mode, and requires gradients\n"
+        "  Make the module outside torch.inference_mode, or call it there."
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,6 +171,8 @@ def test_versions_move_with_every_kind_of_change_that_torch_counts():
         lambda: nn.init.normal_(tensor),
         lambda: tensor.resize_(2),
         lambda: setattr(tensor, "data", torch.ones(2)),
+        lambda: setattr(tensor, "data", torch.ones(2, 2)),
+        lambda: setattr(tensor, "data", tensor.data.t()),
     ]
     for change in changes:
         before = version_of(tensor)

@@ -1,0 +1,96 @@
+"""Random numbers as joins: a hash of the call's seed, of which draw it is, and of the element's place in the tensor.
+
+So a plan does not change them: whoever holds an element draws the same number for it, forward and backward. They are
+not the numbers that torch's own generator would have given; of equal seeds they are equal. The seed is an input of the
+Graph, which every call feeds anew.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+
+from einsplit.builder.views import Value
+from einsplit.capture.formulas import Formula
+from einsplit.capture.joins import dtype_of, elementwise, shape_of, wide, widened
+from einsplit.capture.reader import Known, Reader, rule
+from einsplit.dtypes import kind
+from einsplit.scalar import Expr, call, cast, const, index, operand, simplify
+
+
+def dropped(reader: Reader, x: Known, share: float, whole_dims: Sequence[int] = ()) -> Value | Formula:
+    """`x / (1 - share)` of elements that are kept, 0 of the `share` that is not; along `whole_dims` all or none is."""
+    shape = shape_of(x)
+    if share >= 1:
+        return elementwise(reader, operand(0) * const(0.0), x)
+    uniform, seed, place = _uniform(reader, tuple(1 if k in whole_dims else n for k, n in enumerate(shape)), 1)
+    own = dtype_of(x)
+    kept = widened(0, own) * const(1 / (1 - share))
+    chosen = call("where", call("ge", uniform, const(share)), kept, const(0.0))
+    return elementwise(reader, chosen if own == wide(own) else cast(chosen, own), x, seed, place)
+
+
+def _uniform(reader: Reader, shape: tuple[int, ...], first: int) -> tuple[Expr, Value, Formula]:
+    """A float32 from [0, 1) for each element, of operands `first` (the seed) and `first + 1` (the place)."""
+    steps = [index(str(k)) * const(prod(shape[k + 1 :])) for k, size in enumerate(shape) if size != 1]
+    place = reduce(operator.add, steps, const(0))
+    seed, draw = reader.draw()
+    drawn = call("random", operand(first), const(draw), operand(first + 1))
+    return drawn, seed, Formula(shape, cast(simplify(place), "int64"), "int64")
+
+
+@rule("aten.dropout.default", "aten.feature_dropout.default")
+def dropout(reader: Reader, x: Known, share: float, train: bool) -> Known:
+    if not train or share == 0:
+        return x
+    whole = range(2, len(shape_of(x))) if "feature" in reader.target else ()
+    return dropped(reader, x, share, whole)
+
+
+@rule("aten.rand.default", "aten.rand_like.default")
+def rand(reader: Reader, *_: object, **__: object) -> object:
+    """Uniform numbers from [0, 1)."""
+    uniform, seed, place = _uniform(reader, reader.shape, 0)
+    return elementwise(reader, _as(reader, uniform), seed, place) if kind(reader.dtype) == "float" else NotImplemented
+
+
+@rule("aten.randn.default", "aten.randn_like.default")
+def randn(reader: Reader, *_: object, **__: object) -> object:
+    """Normal numbers of mean 0 and variance 1: sqrt(-2 log u) cos(2 pi v). Source: Box and Muller, 1958."""
+    if kind(reader.dtype) != "float":
+        return NotImplemented
+    length, seed, place = _uniform(reader, reader.shape, 0)
+    turn, _, _ = _uniform(reader, reader.shape, 0)
+    radius = call("sqrt", const(-2.0) * call("log", const(1.0) - length))  # 1 - u is never 0
+    normal = radius * call("cos", turn * const(2 * math.pi))
+    return elementwise(reader, _as(reader, normal), seed, place)
+
+
+@rule("aten.randint.default", "aten.randint.low", "aten.randint_like.default", "aten.randint_like.low_dtype")
+def randint(reader: Reader, *args: object, **_: object) -> object:
+    """Integers from [low, high), of at most 2^24 different ones."""
+    bounds = [arg for arg in args if isinstance(arg, int)]
+    low, high = (0, bounds[0]) if len(bounds) == 1 else (bounds[0], bounds[1])
+    if kind(reader.dtype) != "int" or high - low > 1 << 24:
+        return NotImplemented
+    uniform, seed, place = _uniform(reader, reader.shape, 0)
+    whole = cast(call("floor", cast(uniform, "float64") * const(float(high - low))), "int64") + const(low)
+    return elementwise(reader, whole if reader.dtype == "int64" else cast(whole, reader.dtype), seed, place)
+
+
+@rule("aten.bernoulli.default", "aten.bernoulli.p")
+def bernoulli(reader: Reader, x: Known, share: float | None = None, **_: object) -> object:
+    """1 with probability `share`, or x where none is given; else 0."""
+    if kind(dtype_of(x)) != "float" or not (share is None or isinstance(share, float)):
+        return NotImplemented
+    uniform, seed, place = _uniform(reader, reader.shape, 1)
+    chance = cast(operand(0), "float32") if share is None else const(share)
+    hit = call("lt", uniform, call("stop_gradient", chance) if share is None else chance)
+    return elementwise(reader, cast(hit, reader.dtype), x, seed, place)
+
+
+def _as(reader: Reader, expr: Expr) -> Expr:
+    return expr if reader.dtype == "float32" else cast(expr, reader.dtype)
