@@ -14,7 +14,7 @@ from einsplit.graph import Graph
 from einsplit.kernels.door import kernel
 
 if TYPE_CHECKING:
-    from einsplit import optim
+    from einsplit import functional, optim
     from einsplit.api import plan, trace
     from einsplit.autodiff import grad
     from einsplit.parallelized import Parallelized, parallelize
@@ -32,6 +32,7 @@ __all__ = [
     "TrainStep",
     "einsum",
     "evaluate",
+    "functional",
     "grad",
     "kernel",
     "optim",
@@ -53,7 +54,7 @@ _DOORS = {
     "trace": "einsplit.api",
     "train_step": "einsplit.training",
 }
-_ROOMS = ("optim",)  # modules that are used by their own names: einsplit.optim.AdamW
+_ROOMS = ("functional", "optim")  # modules that are used by their own names: einsplit.optim.AdamW
 
 
 def __getattr__(name: str) -> object:

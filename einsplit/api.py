@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from einsplit.errors import EinsplitError, MachineError, PlanError, RunError, did_you_mean
 from einsplit.graph import Graph
+from einsplit.report import refuse_whole
 from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan, realise
 from einsplit.solver.planner import make_plan
@@ -21,19 +24,37 @@ if TYPE_CHECKING:
 BACKENDS = ("local", "ray")
 
 
-def trace(function: Callable[..., object], *args: object, **kwargs: object) -> Graph:
+def trace(function: Callable[..., object], *args: object, strict: bool | None = None, **kwargs: object) -> Graph:
     """The Graph of `function(*args, **kwargs)`: a torch function or module, forward only, for these shapes.
 
     >>> graph = einsplit.trace(model, torch.zeros(4, 256, dtype=torch.int64))
     >>> print(graph)
 
-    Raises CaptureError, with the user's own line, for what cannot be traced without guessing.
+    Raises CaptureError, with the user's own line, for what cannot be traced without guessing; with `strict=True` also
+    where a kernel runs whole, on every device.
     """
     if not callable(function) or isinstance(function, type):
         raise EinsplitError(f"trace takes a function or a module and its arguments, not {_kind(function)}")
+    if strict is not None and _takes_strict(function):
+        advice = "Give the function its own by functools.partial(function, strict=...)."
+        raise EinsplitError("both trace and the function have an argument `strict`", advice)
     from einsplit.capture import capture  # loads torch
 
-    return capture(function, args, kwargs).graph
+    graph = capture(function, args, kwargs).graph
+    if strict:
+        refuse_whole(graph)
+    return graph
+
+
+def _takes_strict(function: Callable[..., object]) -> bool:
+    """Whether a function, or a module's forward, names an argument `strict` that is not bound yet."""
+    if isinstance(function, functools.partial) and "strict" in function.keywords:
+        return False
+    try:
+        parameters = inspect.signature(getattr(function, "forward", function)).parameters
+    except (TypeError, ValueError):  # built in, without a signature
+        return False
+    return "strict" in parameters
 
 
 def plan(

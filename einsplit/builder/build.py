@@ -7,7 +7,7 @@ known; `build` then gives every extent one name, drops what no output needs, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 
@@ -102,7 +102,7 @@ class Builder:
         `operations`: scalar operations of the whole kernel, besides reading and writing each element.
         """
         text = msgspec.json.encode(attributes or {}, order="deterministic").decode()
-        readings = self._readings(operands)
+        readings = self._readings(self._with_repeats(operands, summed))
         read = {variable for reading in readings for dim in reading.dims for variable in dim}
         found = []
         for number, (dims, dtype) in enumerate(results):
@@ -195,7 +195,7 @@ class Builder:
         return node
 
     def _with_repeats(
-        self, operands: Sequence[tuple[Value, VariableDims]], aggregated: set[int]
+        self, operands: Sequence[tuple[Value, VariableDims]], aggregated: Set[int]
     ) -> list[tuple[Value, VariableDims]]:
         """The operands; one that merely repeats its elements along an aggregated variable, as the tensor it stands for.
 

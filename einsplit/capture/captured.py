@@ -13,7 +13,7 @@ from einsplit.builder import Builder
 from einsplit.builder.views import Value
 from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.export import Exported, export
-from einsplit.capture.reader import Reader
+from einsplit.capture.reader import SEED, Reader
 from einsplit.capture.rules import unknown
 from einsplit.capture.structure import fill_structure
 from einsplit.errors import CaptureError
@@ -29,42 +29,64 @@ class Captured:
     feeds: tuple[str, ...]  # data inputs, in the order of the tensors in the arguments
     outputs: tuple[str, ...]
     result: object  # template of the result
+    draws: bool = False  # whether it has the input SEED, which every call feeds anew
+
+    def feed(self, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The feeds of a call, from the tensors in its arguments; where it draws random numbers, a seed from torch's."""
+        found = dict(zip(self.feeds, tensors, strict=True))
+        return {**found, SEED: torch.randint(1 << 62, ())} if self.draws else found
 
     def rebuild(self, fetches: Mapping[str, torch.Tensor]) -> object:
         """The result as the original returns it, from tensors by output name."""
         return fill_structure(self.result, [fetches[name] for name in self.outputs])
 
 
-def capture(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> Captured:
-    """Trace `function(*args, **kwargs)` once, for these shapes, without gradients.
+def capture(
+    function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object], training: bool = False
+) -> Captured:
+    """Trace `function(*args, **kwargs)` once, for these shapes.
 
+    `training`: the Graph is to be differentiated, and writes into buffers (running statistics) become updates. So what
+    tracing loses of gradients is refused. Without it, a function that writes into a buffer is refused.
     Raises CaptureError, with the user's line, for what cannot be traced without guessing.
     """
-    exported = export(function, args, kwargs)
+    exported = export(function, args, kwargs, training)
     builder = Builder()
-    arguments, tensors = _inputs(exported, builder)
-    reader = Reader(builder, unknown, {*exported.input_names, *tensors})
-    results = reader.run(exported.program.graph_module, arguments)
+    inputs = _inputs(exported, builder)
+    reader = Reader(builder, unknown, {*exported.input_names, *inputs.tensors})
+    results = reader.run(exported.program.graph_module, inputs.arguments)
     assert isinstance(results, (tuple, list))
+    following, results = results[: len(exported.updated)], results[len(exported.updated) :]
     if not results:
         raise CaptureError(
-            "the function returns no tensor.\n  Return at least one: einsplit computes what is returned."
+            "the function returns no tensor.", "Return at least one: einsplit computes what is returned."
         )
     names = [f"output_{k}" for k in range(len(results))] if len(results) > 1 else ["output"]
-    graph = builder.build({name: reader.value(result) for name, result in zip(names, results, strict=True)})
+    outputs = {name: reader.value(result) for name, result in zip(names, results, strict=True)}
+    updates = {inputs.names[k]: reader.value(value) for k, value in zip(exported.updated, following, strict=True)}
+    graph = builder.build(outputs, updates)
     used = graph.inputs
-    live = {name: tensor for name, tensor in {**tensors, **reader.constants.tensors}.items() if name in used}
-    return Captured(graph, live, exported.input_names, tuple(names), exported.result)
+    live = {name: tensor for name, tensor in {**inputs.tensors, **reader.constants.tensors}.items() if name in used}
+    return Captured(graph, live, exported.input_names, tuple(names), exported.result, SEED in used)
 
 
-def _inputs(exported: Exported, builder: Builder) -> tuple[list[object], dict[str, torch.Tensor]]:
-    """A symbolic value for every placeholder, tied parameters once; and the tensors behind those that have one."""
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What stands for a program's placeholders."""
+
+    arguments: list[object]  # a symbolic value each, tied parameters once; a literal as it is
+    tensors: dict[str, torch.Tensor]  # behind those that have one, by input name
+    names: dict[str, str]  # input name by the program's own
+
+
+def _inputs(exported: Exported, builder: Builder) -> _Inputs:
     placeholders = [node for node in exported.program.graph.nodes if node.op == "placeholder"]
     names = iter(exported.input_names)
     taken = set(exported.input_names)
     arguments: list[object] = []
     tensors: dict[str, torch.Tensor] = {}
-    known: dict[tuple[object, ...], Value] = {}
+    known: dict[tuple[object, ...], tuple[str, Value]] = {}  # by place: its input's name and value
+    own_names: dict[str, str] = {}
     for spec, node in zip(exported.program.graph_signature.input_specs, placeholders, strict=True):
         if spec.kind is InputKind.USER_INPUT:
             meta = node.meta["val"]
@@ -81,10 +103,11 @@ def _inputs(exported: Exported, builder: Builder) -> tuple[list[object], dict[st
             taken.add(name)
             labels = [_short(name) + (f"_{k}" if k else "") for k in range(tensor.ndim)]
             shape, dtype = tuple(tensor.shape), dtype_name(tensor.dtype)
-            known[place] = builder.input(name, shape, dtype, role="parameter", labels=labels)
+            known[place] = (name, builder.input(name, shape, dtype, role="parameter", labels=labels))
             tensors[name] = tensor
-        arguments.append(known[place])
-    return arguments, tensors
+        own_names[spec.target], value = known[place]
+        arguments.append(value)
+    return _Inputs(arguments, tensors, own_names)
 
 
 def _place(tensor: torch.Tensor) -> tuple[object, ...]:

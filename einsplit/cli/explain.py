@@ -1,24 +1,45 @@
-"""`einsplit explain`: what a plan file says, and why."""
+"""`einsplit explain`: what a plan file says, and why; what can be cut of a program, and why not the rest."""
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from einsplit.cli.common import as_json, print_json
+from einsplit.cli.common import as_json, print_json, progress, users_code
 from einsplit.cli.plan import summary
+from einsplit.cli.target import load_target
+from einsplit.report import Understood, understood, understood_text
 from einsplit.solver.plan import Plan
 from einsplit.solver.plan.explain import plan_rows, plan_table
 
 
-@click.command(epilog="Example: einsplit explain plan.json --full")
-@click.argument("file", metavar="PLAN.json", type=click.Path(dir_okay=False))
-@click.option("--full", is_flag=True, help="A row for every node, those that cost nothing too.")
+@click.command(
+    epilog="Example: einsplit explain plan.json --full\n\nExample: einsplit explain --capture model.py:example"
+)
+@click.argument("file", metavar="PLAN.json|FILE.py:NAME", type=click.Path(dir_okay=False))
+@click.option("--capture", is_flag=True, help="What can be cut of the program FILE.py:NAME, and why not the rest.")
+@click.option("--full", is_flag=True, help="A row for every node, those that cost nothing too; every kind.")
 @as_json
-def explain(file: str, full: bool, as_json: bool) -> None:
+def explain(file: str, capture: bool, full: bool, as_json: bool) -> None:
     """Print a plan file: what each kind of node is cut by, what that moves and costs, and the runner-up.
 
     The runner-up is the next best choice of a node on one mesh axis, all else as it is, and what it would cost more.
+
+    With --capture print instead of what FILE.py:NAME returns, for each kind of operator, its share of the operations
+    and bytes and the labels that can cut it; and what runs whole, why, and where in the code it stands.
     """
+    if capture:
+        with progress(f"tracing {file}"), users_code():
+            graph = load_target(file).traced()[0]
+        found = understood(graph)
+        if as_json:
+            print_json(_fields(found))
+        else:
+            click.echo(understood_text(found, full))
+        return
+    if ".py:" in file and not os.path.exists(file):
+        raise click.UsageError(f"{file} is a program, not a plan file: einsplit explain --capture {file}")
     plan = Plan.load(file)
     if not as_json:
         click.echo(plan_table(plan, full))
@@ -36,3 +57,28 @@ def explain(file: str, full: bool, as_json: bool) -> None:
         for row in plan_rows(plan, full)
     ]
     print_json(summary(plan) | {"rows": rows})
+
+
+def _fields(found: Understood) -> dict[str, object]:
+    """The report for --json: counts, of every kind; labels with their sizes."""
+    rows = [
+        {
+            "kind": row.kind,
+            "nodes": row.nodes,
+            "operations": row.operations,
+            "bytes": row.bytes,
+            "parameter_bytes": row.parameter_bytes,
+            "labels": dict(row.labels),
+            "whole": dict(row.whole),
+            "why": row.why,
+            "source": row.source,
+        }
+        for row in found.rows
+    ]
+    return {
+        "nodes": found.num_nodes,
+        "operations": found.operations,
+        "bytes": found.bytes,
+        "parameter_bytes": found.parameter_bytes,
+        "rows": rows,
+    }

@@ -12,10 +12,13 @@ from einsplit.cli.common import as_json, print_json, progress, target_argument, 
 from einsplit.cli.target import load_target
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
+from einsplit.report import refuse_whole
 from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan
 from einsplit.solver.planner import METHODS, make_plan
 from einsplit.solver.units import bytes_text, seconds_text
+
+strict_option = click.option("--strict", is_flag=True, help="Refuse a program of which a kernel runs whole.")
 
 RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the plan's
 
@@ -26,8 +29,11 @@ RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the
 @click.option("--machine", default="cpu", show_default=True, help="cpu, cpu-N, or a machine file (JSON).")
 @click.option("--method", type=click.Choice(list(METHODS)), default="sweep", show_default=True, help="How to search.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the plan to this file.")
+@strict_option
 @as_json
-def plan(target: str, devices: int | None, machine: str, method: str, output: str | None, as_json: bool) -> None:
+def plan(
+    target: str, devices: int | None, machine: str, method: str, output: str | None, strict: bool, as_json: bool
+) -> None:
     """Find how to cut what FILE.py:NAME returns, and print the plan.
 
     NAME is a function of no arguments that returns (function or module, args) or a Graph. Nothing is run.
@@ -40,6 +46,8 @@ def plan(target: str, devices: int | None, machine: str, method: str, output: st
     start = time.perf_counter()
     with progress(f"tracing {target}"), users_code():
         graph = load_target(target).traced()[0]
+    if strict:
+        refuse_whole(graph)
     traced = time.perf_counter()
     made = searched(graph, chosen, method)
     planned = time.perf_counter()

@@ -10,9 +10,10 @@ import click
 
 from einsplit.api import compile_plan, open_session
 from einsplit.cli.common import as_json, print_json, progress, target_argument, users_code
-from einsplit.cli.plan import searched
+from einsplit.cli.plan import searched, strict_option
 from einsplit.cli.target import load_target
 from einsplit.einsum.kinds import tensor_dtype
+from einsplit.report import refuse_whole
 from einsplit.solver.machine import load_machine
 from einsplit.solver.plan import Plan
 from einsplit.solver.plan.explain import headline
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--backend", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), default=3, show_default=True, help="Steps to run.")
 @click.option("--check", is_flag=True, help="Run the original too, and print the largest difference.")
+@strict_option
 @as_json
 def run(
     target: str,
@@ -39,6 +41,7 @@ def run(
     backend: str,
     steps: int,
     check: bool,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Run what FILE.py:NAME returns on several devices.
@@ -55,6 +58,8 @@ def run(
     with progress(f"tracing {target}"), users_code():
         found = load_target(target)
         graph, captured = found.traced()
+    if strict:
+        refuse_whole(graph)
     made = given if given is not None else searched(graph, chosen)
     program = compile_plan(made, graph)
     tensors = found.tensors(captured)

@@ -54,7 +54,7 @@ class Target:
         from einsplit.capture.structure import split_structure  # loads torch
 
         _, found = split_structure((self.args, dict(self.kwargs or {})))
-        feeds = dict(zip(captured.feeds, (tensor for _, tensor in found), strict=True))
+        feeds = captured.feed([tensor for _, tensor in found])
         return {**captured.tensors, **feeds}
 
     def expected(self, captured: Captured | None) -> dict[str, torch.Tensor]:

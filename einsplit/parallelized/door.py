@@ -24,6 +24,7 @@ def parallelize(
     backend: str = "local",
     machine: Machine | str | Path | None = None,
     plan: Plan | str | Path | None = None,
+    strict: bool = False,
 ) -> Parallelized[P, R]: ...
 
 
@@ -35,6 +36,7 @@ def parallelize(
     backend: str = "local",
     machine: Machine | str | Path | None = None,
     plan: Plan | str | Path | None = None,
+    strict: bool = False,
 ) -> Callable[[Callable[P, R]], Parallelized[P, R]]: ...
 
 
@@ -45,6 +47,7 @@ def parallelize(
     backend: str = "local",
     machine: Machine | str | Path | None = None,
     plan: Plan | str | Path | None = None,
+    strict: bool = False,
 ) -> Parallelized[P, R] | Callable[[Callable[P, R]], Parallelized[P, R]]:
     """Run a torch function or module on several devices, by a plan that is found at its first call.
 
@@ -54,6 +57,7 @@ def parallelize(
 
     `backend`: "local", a thread per device in this process, or "ray", a worker process per device. `plan`: a plan or
     plan file made before, instead of a search; it says for which machine. `machine`: see `einsplit.plan`.
+    `strict=True`: a call of which a kernel runs whole, on every device, raises CaptureError.
 
     Raises, before anything is traced, MachineError for a device count that is not positive or that the machine does
     not have, PlanError for a plan file that is none, RunError for an unknown back end.
@@ -74,7 +78,7 @@ def parallelize(
             raise EinsplitError(f"parallelize takes a function or a module, not {type(inner).__name__}")
         if isinstance(inner, Parallelized):
             raise EinsplitError(f"{inner!r} is parallelized already")
-        return Parallelized(inner, chosen, backend, given)
+        return Parallelized(inner, chosen, backend, given, strict)
 
     return wrap if function is None else wrap(function)
 

@@ -17,10 +17,12 @@ import torch
 
 from einsplit.api import compile_plan, open_session
 from einsplit.capture import Captured, capture
+from einsplit.capture.reader import SEED
 from einsplit.errors import PlanError, RunError
 from einsplit.parallelized.gradients import without_gradients
 from einsplit.parallelized.signature import Signature, call_signature
 from einsplit.parallelized.versions import version_of
+from einsplit.report import refuse_whole
 from einsplit.runtime.session import Session
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
@@ -64,18 +66,21 @@ class Parallelized(Generic[P, R]):
     devices and are sent again only when they have changed. Attributes are those of the original, but for `close`,
     `plan` and `session`.
 
-    A call whose arguments have other shapes, dtypes or plain values, and a module whose training flag or parameters
-    were exchanged, is traced anew. What else the original reads is fixed at that time. Calls from several
-    threads run one after the other. `close()` (or leaving a `with` block) stops the devices; a later call starts
-    them again.
+    A call whose arguments have other shapes, strides, dtypes or plain values, one with or without gradients, and a
+    module whose training flag or parameters were exchanged, is traced anew. What else the original reads is fixed at
+    that time. Calls from several threads run one after the other. `close()` (or leaving a `with` block) stops the
+    devices; a later call starts them again, and so does the first one in a forked child.
     """
 
-    def __init__(self, function: Callable[P, R], machine: Machine, backend: str, given: Plan | None) -> None:
+    def __init__(
+        self, function: Callable[P, R], machine: Machine, backend: str, given: Plan | None, strict: bool = False
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self._machine = machine
         self._backend = backend
         self._given = given
+        self._strict = strict
         self._compiled: OrderedDict[Hashable, _Compiled] = OrderedDict()
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -165,7 +170,10 @@ class Parallelized(Generic[P, R]):
                 if compiled.shipped.get(name) != version:
                     session.put(name, tensor)
                     compiled.shipped[name] = version
-            return session.step(dict(zip(compiled.captured.feeds, signature.tensors, strict=True)))
+            feeds = compiled.captured.feed(signature.tensors)
+            if SEED in compiled.program.feeds:
+                feeds[SEED] = torch.randint(2**63 - 1, ())  # from torch's own generator: torch.manual_seed repeats it
+            return session.step(feeds)
         except BaseException:
             compiled.close()  # the devices no longer agree: the next call starts new ones
             raise
@@ -184,6 +192,8 @@ class Parallelized(Generic[P, R]):
             self._compiled.move_to_end(signature.call)
             return known
         captured = capture(self._function, args, kwargs)
+        if self._strict:
+            refuse_whole(captured.graph)
         plan, program = self._planned(captured, signature)
         if known is not None:
             known.close()

@@ -28,10 +28,16 @@ def _reread(new: Rewriting, node: Node) -> int:
         return new.einsum(rows, node.dims, node.join, "sum", Origin(node.name, node.source), over)
     if isinstance(node, Kernel):
         rows = [_behind(new, row) for row in node.operands]
-        distinct = [len(set(row.labels)) == len(row.labels) for row in rows]
-        kept = zip(rows, node.operands, distinct, strict=True)
-        return new.add(msgspec.structs.replace(node, operands=tuple(new if ok else old for new, old, ok in kept)))
+        kept = zip(rows, node.operands, strict=True)
+        operands = tuple(row if _may_be_read(row, old, node) else old for row, old in kept)
+        return new.add(msgspec.structs.replace(node, operands=operands))
     return new.add(node)
+
+
+def _may_be_read(row: Operand, old: Operand, node: Kernel) -> bool:
+    """Whether the kernel takes `row` for `old`: no diagonals, and nothing repeated that it sums, padding included."""
+    repeated = set(old.labels) - set(row.labels)
+    return len(set(row.labels)) == len(row.labels) and not repeated & set(node.summed)
 
 
 def _behind(new: Rewriting, row: Operand) -> Operand:

@@ -24,6 +24,7 @@ def train_step(
     machine: Machine | str | Path | None = None,
     plan: Plan | str | Path | None = None,
     clip_norm: float | None = None,
+    strict: bool = False,
 ) -> TrainStep:
     """One step of training as a function of a batch, run on several devices by a plan found at its first call.
 
@@ -35,9 +36,10 @@ def train_step(
     `loss(model, *batch)` is an ordinary function that returns one number. `optimizer`: an `einsplit.optim.SGD`, `Adam`
     or `AdamW`, which trains every parameter that requires gradients, or a fresh one of torch.optim, which trains those
     it was given, at the learning rates that it has when a step is made. `clip_norm`: as clip_grad_norm_ of torch.
-    `backend`, `machine`, `plan`: as in `parallelize`. The weights stay with the devices: the model itself keeps those
-    it had. Raises EinsplitError for what cannot be trained, CaptureError and GradientError for a loss that cannot be
-    read or differentiated, PlanError, MachineError and RunError as `parallelize` does.
+    `backend`, `machine`, `plan`, `strict`: as in `parallelize`, of the whole step. The weights stay with the devices:
+    the model itself keeps those it had. Raises EinsplitError for what cannot be trained, CaptureError and
+    GradientError for a loss that cannot be read or differentiated, PlanError, MachineError and RunError as
+    `parallelize` does.
     """
     if not isinstance(model, torch.nn.Module):
         raise EinsplitError(f"the model is {type_text(model)}", "Give a torch.nn.Module.")
@@ -50,4 +52,4 @@ def train_step(
     if given is not None and devices is not None and devices != given.machine.num_devices:
         raise MachineError(f"devices={devices}: the plan is for {given.machine.num_devices}", "Leave devices out.")
     chosen = given.machine if given is not None else as_machine("cpu" if machine is None else machine, devices)
-    return TrainStep(model, loss, optimizer, chosen, backend, given, clip_norm)
+    return TrainStep(model, loss, optimizer, chosen, backend, given, clip_norm, strict)

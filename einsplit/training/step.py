@@ -14,6 +14,7 @@ from einsplit.capture import Captured, capture
 from einsplit.errors import EinsplitError, RunError
 from einsplit.graph import Graph
 from einsplit.parallelized.signature import call_signature
+from einsplit.report import refuse_whole
 from einsplit.runtime.session import Session
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
@@ -51,6 +52,7 @@ class TrainStep:
         backend: str,
         given: Plan | None,
         clip_norm: float | None,
+        strict: bool = False,
     ) -> None:
         self._model = model
         self._loss = functools.partial(loss, model)
@@ -59,6 +61,7 @@ class TrainStep:
         self._backend = backend
         self._given = given
         self._clip_norm = clip_norm
+        self._strict = strict
         self._compiled: dict[Hashable, _Compiled] = {}
         self._running: tuple[_Compiled, Session] | None = None
         self._state: dict[str, Tensor] = {}  # while no session runs: what the next one starts from
@@ -68,7 +71,7 @@ class TrainStep:
         compiled = self._compile(batch)
         session = self._open(compiled)
         signature = call_signature(self._loss, batch, {})
-        feeds = dict(zip(compiled.captured.feeds, signature.tensors, strict=True))
+        feeds = compiled.captured.feed(signature.tensors)
         for name, rate in compiled.trained.rates.items():
             feeds[name] = torch.tensor(rate(self.num_steps + 1), dtype=torch.float64)
         try:
@@ -154,11 +157,13 @@ class TrainStep:
     def _compile(self, batch: tuple[object, ...]) -> _Compiled:
         signature = call_signature(self._loss, batch, {})
         if signature.call not in self._compiled:
-            captured = capture(self._loss, batch, {})
+            captured = capture(self._loss, batch, {}, training=True)
             if len(captured.outputs) != 1:
                 raise EinsplitError(f"the loss returns {len(captured.outputs)} tensors", "Return one number.")
             groups = trained(self._optimizer, self._trainable(captured))
             graph = train_graph(captured.graph, groups.groups, self._clip_norm)
+            if self._strict:
+                refuse_whole(graph)
             plan = self._given if self._given is not None else make_plan(graph, self._machine)
             program = compile_plan(plan, graph)
             self._compiled[signature.call] = _Compiled(captured, groups, graph, plan, program)

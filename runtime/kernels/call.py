@@ -22,7 +22,12 @@ class Call:
 
     @cached_property
     def join(self) -> Expr:
-        return parse_join(self.node.join, len(self.node.operands), self.node.names)
+        """Where there are keys, its last operand says whether they are met."""
+        return parse_join(self.node.join, len(self.node.operands) + bool(self.node.keys), self.node.names)
+
+    @cached_property
+    def keys(self) -> tuple[Expr, ...]:
+        return tuple(parse_join(key.expr, len(self.node.operands), self.node.names) for key in self.node.keys)
 
     @cached_property
     def attributes(self) -> dict[str, object]:

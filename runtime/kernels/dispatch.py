@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from einsplit.runtime.kernels.call import Call
-from einsplit.runtime.kernels.einsum import contract, join, lookup, pick
+from einsplit.runtime.kernels.einsum import contract, join, pick
+from einsplit.runtime.kernels.grouped import grouped
+from einsplit.runtime.kernels.keyed import lookup, scatter
 from einsplit.runtime.kernels.named import named
 
 _KINDS: dict[str, Callable[[Call, Sequence[Tensor]], Tensor]] = {
     "contract": contract,
     "lookup": lookup,
+    "scatter": scatter,
+    "grouped": grouped,
     "pick": pick,
     "join": join,
     "kernel": named,

@@ -1,4 +1,4 @@
-"""An einsum node on one shard: as a matrix multiplication, a table lookup, a slice, or join and aggregate in chunks."""
+"""An einsum node on one shard: as a matrix multiplication, a slice, or join and aggregate in chunks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from einsplit.torch_dtypes import torch_dtype, torch_dtype_name
 
 MAX_JOINED = 1 << 22  # elements of a join that stand in memory at once
 
+Read = tuple[Tensor, Sequence[int]]  # a tensor, and the label of each of its dimensions
+
 
 def contract(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """Sum over shared labels of a product of two. Padding of summed labels is masked by the Program."""
@@ -25,36 +27,15 @@ def contract(call: Call, operands: Sequence[Tensor]) -> Tensor:
     return torch.einsum(left, list(node.reads[0]), right, list(node.reads[1]), list(node.writes))
 
 
-def lookup(call: Call, operands: Sequence[Tensor]) -> Tensor:
-    """Rows of the held part of a table; zeros for ids whose row is elsewhere, or nowhere."""
-    node = call.node
-    ids, table = operands
-    held = call.index(node.chosen)
-    extent = node.extents[node.chosen]
-    place = torch.full((extent.size + 1,), -1, dtype=torch.int64)
-    place[held.clamp(max=extent.size)] = torch.arange(held.numel())
-    place[extent.size] = -1  # padding, and every id out of range
-    # Compared in 64 bits: a small dtype may not hold the size. An id between two integers is no row.
-    wide = ids.to(torch.int64)
-    known = (wide == ids) & (wide >= 0) & (wide < extent.size)
-    row = place[torch.where(known, wide, extent.size)]
-    rows = table.movedim(node.reads[1].index(node.chosen), 0)
-    if not extent.size:
-        return rows.new_zeros([*row.shape, *rows.shape[1:]], dtype=torch_dtype(node.dtype))
-    found = rows[row.clamp(min=0)]
-    hit = (row >= 0).reshape([*row.shape, *([1] * (rows.ndim - 1))])
-    return torch.where(hit, found, torch.zeros((), dtype=found.dtype)).to(torch_dtype(node.dtype))
-
-
 def pick(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """One index along a label; zeros where another device holds it."""
     node = call.node
-    (labels,) = node.reads
-    at = torch.nonzero(call.index(node.chosen) == node.at).flatten()
-    rest = [label for label in labels if label != node.chosen]
+    (labels,), (chosen,) = node.reads, node.chosen
+    at = torch.nonzero(call.index(chosen) == node.at).flatten()
+    rest = [label for label in labels if label != chosen]
     source = operands[0]
-    if at.numel() and node.at < node.extents[node.chosen].size:
-        taken = source.select(labels.index(node.chosen), int(at[0]))
+    if at.numel() and node.at < node.extents[chosen].size:
+        taken = source.select(labels.index(chosen), int(at[0]))
     else:
         taken = source.new_zeros([call.local(label) for label in rest])
     every = aligned(taken, rest, node.writes)
@@ -62,36 +43,49 @@ def pick(call: Call, operands: Sequence[Tensor]) -> Tensor:
 
 
 def join(call: Call, operands: Sequence[Tensor]) -> Tensor:
-    """Evaluate the join over all labels and aggregate, in chunks along one label that bound the memory."""
+    """Evaluate the join over all labels and aggregate."""
     node = call.node
-    summed = _summed(call)
     read = [_distinct(call, x, labels) for x, labels in zip(operands, node.reads, strict=True)]
-    total = prod(call.local(label) for label in (*node.writes, *summed))
-    chunks = -(-total // MAX_JOINED)
-    if chunks <= 1 or not (*node.writes, *summed):
-        return _join_chunk(call, read, summed, None, 0, 0)
-    label = max(node.writes or summed, key=lambda k: (call.local(k), -k))
-    size = call.local(label)
-    width = max(1, -(-size // chunks))
-    parts = [_join_chunk(call, read, summed, label, at, min(width, size - at)) for at in range(0, size, width)]
-    if label in node.writes:
-        return torch.cat(parts, node.writes.index(label))
-    return combine(node.agg, parts)
+    return joined(call, read, node.writes, summed_labels(call))
 
 
-def _summed(call: Call) -> list[int]:
+def summed_labels(call: Call) -> list[int]:
+    """The labels that the node aggregates, and that are no key's."""
     node = call.node
     read = dict.fromkeys(label for labels in node.reads for label in labels)
     named = [node.names.index(name) for name in labels_of(call.join)]
-    return [label for label in sorted(dict.fromkeys((*read, *named))) if label not in node.writes]
+    ours = sorted(dict.fromkeys((*read, *named, *(label for key in node.keys for label in key.labels))))
+    return [label for label in ours if label not in (*node.writes, *node.chosen)]
+
+
+def joined(call: Call, read: Sequence[Read], writes: Sequence[int], summed: Sequence[int]) -> Tensor:
+    """The join of what is read, a dimension for each label in `writes`, in chunks along one that bound the memory."""
+    node = call.node
+    total = prod(call.local(label) for label in (*writes, *summed))
+    chunks = -(-total // MAX_JOINED)
+    if chunks <= 1 or not (*writes, *summed):
+        return _join_chunk(call, read, writes, summed, None, 0, 0)
+    label = max(writes or summed, key=lambda k: (call.local(k), -k))
+    size = call.local(label)
+    width = max(1, -(-size // chunks))
+    parts = [_join_chunk(call, read, writes, summed, label, at, min(width, size - at)) for at in range(0, size, width)]
+    if label in writes:
+        return torch.cat(parts, list(writes).index(label))
+    return combine(node.agg, parts)
 
 
 def _join_chunk(
-    call: Call, read: list[tuple[Tensor, list[int]]], summed: list[int], label: int | None, at: int, width: int
+    call: Call,
+    read: Sequence[Read],
+    writes: Sequence[int],
+    summed: Sequence[int],
+    label: int | None,
+    at: int,
+    width: int,
 ) -> Tensor:
     """The join restricted to elements at ... at + width of one label (None: all of it)."""
     node = call.node
-    order = [*node.writes, *summed]
+    order = [*writes, *summed]
     sizes = [width if k == label else call.local(k) for k in order]
 
     def index(k: int) -> Tensor:
@@ -100,7 +94,7 @@ def _join_chunk(
 
     parts = []
     for tensor, labels in read:
-        part = tensor.narrow(labels.index(label), at, width) if label in labels else tensor
+        part = tensor.narrow(list(labels).index(label), at, width) if label in labels else tensor
         parts.append(aligned(part, labels, order))
     dtypes = [torch_dtype_name(tensor.dtype) for tensor, _ in read]
     value = evaluate(call.join, parts, dtypes, lambda name: index(node.names.index(name)), TORCH)
@@ -110,10 +104,10 @@ def _join_chunk(
         if extent.padded != extent.size:
             unit = monoid(node.agg).identity(torch_dtype_name(value.dtype))
             value = torch.where(index(k) < extent.size, value, torch.tensor(unit, dtype=value.dtype))
-    return reduce(node.agg, value, list(range(len(node.writes), len(order))), torch_dtype(node.dtype))
+    return reduce(node.agg, value, list(range(len(writes), len(order))), torch_dtype(node.dtype))
 
 
-def _distinct(call: Call, tensor: Tensor, labels: Sequence[int]) -> tuple[Tensor, list[int]]:
+def _distinct(call: Call, tensor: Tensor, labels: Sequence[int]) -> Read:
     """Diagonals taken: of a label that stands twice, the first dimension may be cut, the others are whole."""
     left = list(labels)
     while len(set(left)) < len(left):

@@ -11,6 +11,7 @@ from torch import Tensor
 from einsplit.runtime.kernels.call import Call
 from einsplit.runtime.kernels.einsum import aligned
 from einsplit.runtime.kernels.families import KERNELS
+from einsplit.runtime.kernels.padding import identity_padded
 from einsplit.torch_dtypes import torch_dtype
 
 
@@ -25,6 +26,8 @@ def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
     read = [
         _presented(x, labels, dims, size) for x, labels, dims in zip(operands, node.reads, node.presents, strict=True)
     ]
+    if call.attributes.get("padding") == "identity":
+        read = [identity_padded(call, x, dims) for x, dims in zip(read, node.presents, strict=True)]
     shape = tuple(prod(size(label) for label in dim) for dim in node.result)
     result = KERNELS[node.kernel](call.attributes, read, shape)[node.number]
     opened = result.reshape([size(label) for dim in node.result for label in dim])

@@ -19,7 +19,7 @@ from einsplit.dtypes import ITEMSIZE
 from einsplit.graph import Label, Node, factors, node_labels
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.collectives import collective_bytes, collective_rounds
-from einsplit.solver.pricing.forms import Form, masked_operands, operations
+from einsplit.solver.pricing.forms import Form, masked_operands, operations, read_labels
 from einsplit.solver.pricing.repartition import Move, repartition
 from einsplit.solver.sharding import DigitTables, Layout, Shape, Sharding
 
@@ -81,11 +81,11 @@ def node_seconds(
     local = {label: tables[label].local(cut_axes(sharding, label)) for label in node_labels(node)}
     written = prod(local[label] for label in factors(node)) * ITEMSIZE[node.dtype]
     read = [prod(held_elements(node, k, sharding, tables)) * shape.itemsize for k, shape in enumerate(shapes)]
-    if found.kind == "lookup":
-        read[1] = written  # the rows that are taken, not the table
-    if found.kind == "pick":
-        read[0] = written
     masks = sum(pass_seconds(2 * read[k], machine) for k in masked_operands(node, found, tables))
+    for k, shape in enumerate(shapes):
+        taken = read_labels(node, found, k)
+        if taken is not None:
+            read[k] = prod(local[label] for label in taken) * shape.itemsize
     return compute_seconds(operations(node, found, local, tables), sum(read) + written, machine) + masks
 
 

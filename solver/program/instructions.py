@@ -61,11 +61,18 @@ class Port(msgspec.Struct, frozen=True):
     dims: tuple[int, ...]  # how many factors each dimension has
 
 
+class Key(msgspec.Struct, frozen=True):
+    """The index chosen along a label: an expression of a Compute's operands and indices."""
+
+    expr: str
+    labels: tuple[int, ...]  # those that it depends on
+
+
 class Compute(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One node on one shard. Labels are numbers into `extents` and `names`."""
 
     node: int
-    kind: Literal["contract", "lookup", "pick", "join", "kernel"]
+    kind: Literal["contract", "lookup", "scatter", "grouped", "pick", "join", "kernel"]
     operands: tuple[int, ...]
     output: int
     reads: tuple[tuple[int, ...], ...]  # the labels of each operand, one per factor
@@ -76,7 +83,9 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     dtype: str
     join: str = ""
     agg: str = "sum"
-    chosen: int = -1  # lookup and pick: the label chosen along
+    chosen: tuple[int, ...] = ()  # the labels that are read, added to, or grouped at chosen indices only
+    keys: tuple[Key, ...] = ()  # lookup, scatter, grouped: which index, for each of `chosen`
+    product: tuple[int, ...] = ()  # grouped: the operands that are multiplied
     at: int = 0  # pick: the index
     kernel: str = ""
     attributes: str = "{}"

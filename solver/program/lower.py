@@ -18,6 +18,7 @@ from einsplit.solver.program.instructions import (
     Extent,
     Free,
     Instruction,
+    Key,
     Mask,
     Port,
     Program,
@@ -85,7 +86,7 @@ class _Lowering:
         if isinstance(node, Input):
             return self._value_buffer(node, sharding)
         read = [self._read(o.node, operand_layout(node, k, sharding)) for k, o in enumerate(node.operands)]
-        found = form(node, [self.graph.nodes[row.node].dtype for row in node.operands])
+        found = form(node, [self.graph.nodes[row.node].dtype for row in node.operands], self.graph.sizes)
         return read[0] if found.kind == "alias" else self._compute(at, node, found, sharding, read)
 
     def _value_buffer(self, node: Node, sharding: Sharding) -> int:
@@ -115,9 +116,11 @@ class _Lowering:
             names=labels,
             operations=operations(node, found, local, self.tables),
             dtype=node.dtype,
-            join=to_text(node.join) if isinstance(node, Einsum) else "",
+            join=to_text(node.join if found.join is None else found.join) if isinstance(node, Einsum) else "",
             agg=node.agg if isinstance(node, Einsum) else "sum",
-            chosen=number[found.label] if found.label else -1,
+            chosen=tuple(number[label] for label in found.chosen or ((found.label,) if found.label else ())),
+            keys=tuple(Key(to_text(key.expr), tuple(number[label] for label in key.labels)) for key in found.keys),
+            product=found.product or (),
             at=found.at,
             kernel=node.kernel if isinstance(node, Kernel) else "",
             attributes=node.attributes if isinstance(node, Kernel) else "{}",

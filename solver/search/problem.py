@@ -127,7 +127,7 @@ class Memo:
         self.machine = machine
         outputs = {at for _, at in graph.outputs}
         self.forms: tuple[Form, ...] = tuple(
-            form(node, [graph.nodes[row.node].dtype for row in node.operands]) for node in graph.nodes
+            form(node, [graph.nodes[row.node].dtype for row in node.operands], graph.sizes) for node in graph.nodes
         )
         self.aggs = tuple(aggregation(node) for node in graph.nodes)
         self.labels: tuple[tuple[Label, ...], ...] = tuple(cuttable_labels(node) for node in graph.nodes)

@@ -52,23 +52,39 @@ def _elements(program: Program, number: int) -> int:
 
 
 def _touched(program: Program, step: Compute, written: int) -> Iterator[int]:
-    """Bytes of each operand and of the result; of a table or a picked row only what is taken."""
+    """Bytes of each operand and of the result; of a picked row, or what is read at keys, only what is taken."""
+    led = {label for key in step.keys for label in key.labels}
     for number, buffer in enumerate(step.operands):
-        taken = (step.kind, number) in (("lookup", 1), ("pick", 0))
-        yield written if taken else _elements(program, buffer) * ITEMSIZE[program.buffers[buffer].dtype]
+        size = ITEMSIZE[program.buffers[buffer].dtype]
+        labels = set(step.reads[number])
+        if step.kind == "pick":
+            yield prod(step.extents[label].local for label in step.writes) * size
+        elif step.kind in ("lookup", "scatter") and labels & set(step.chosen):
+            yield prod(step.extents[label].local for label in labels - set(step.chosen) | led) * size
+        else:
+            yield _elements(program, buffer) * size
     yield written
 
 
 def _operations(program: Program, step: Compute) -> int:
-    every = prod(extent.local for extent in step.extents)
-    if step.kind in ("lookup", "pick"):
-        return prod(step.extents[label].local for label in step.writes)
+    local = [extent.local for extent in step.extents]
+    if step.kind == "pick":
+        return prod(local[label] for label in step.writes)
     if step.kind == "contract":
-        return 2 * every
+        return 2 * prod(local)
     if step.kind == "kernel":  # those of these programs move elements: one operation for each read and written
         return sum(_elements(program, buffer) for buffer in (*step.operands, step.output))
-    join = parse_join(step.join, len(step.operands), step.names)
-    return every * (num_operations(join) + (len(step.extents) > len(step.writes)))
+    every = prod(local[label] for label in range(len(local)) if label not in step.chosen)
+    keys = 0
+    for key in step.keys:
+        expr = parse_join(key.expr, len(step.operands), step.names)
+        keys += num_operations(expr) * prod(local[label] for label in key.labels)
+    if step.kind == "grouped":  # as many rows for each index of the label as for any other
+        (label,) = step.chosen
+        return keys + 2 * every * local[label] // step.extents[label].padded
+    join = parse_join(step.join, len(step.operands) + bool(step.keys), step.names)
+    summed = set(range(len(local))) - set(step.writes) - set(step.chosen)
+    return keys + every * (num_operations(join) + (bool(summed) and step.kind != "scatter"))
 
 
 def sent(program: Program, step: Collective) -> tuple[int, int]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from einsplit.autodiff.kernels import along, aten, moving
+from einsplit.autodiff.kernels import along, aten, convolution, moving
 from einsplit.autodiff.kernels.call import Call, Rule
 from einsplit.draft import Draft
 from einsplit.graph import Kernel, Operand
 from einsplit.notation.dims import flat
 from einsplit.scalar import operand
 
-RULES: dict[str, Rule] = {**moving.RULES, **along.RULES, **aten.RULES}
+RULES: dict[str, Rule] = {**moving.RULES, **along.RULES, **convolution.RULES, **aten.RULES}
 
 
 def kernel_adjoints(draft: Draft, at: int, adjoint: int, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:

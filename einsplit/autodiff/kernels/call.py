@@ -48,9 +48,14 @@ class Call:
         return self.node.operands[k], self.node.reads[k]
 
     def apply(self, kernel: str, attributes: dict[str, object], operands: Sequence[Presented], dims: Dims) -> int:
-        """Another kernel over the same labels, those that are whole for the node whole; of the adjoint's dtype."""
+        """Another kernel over the same labels, those that are whole for the node whole; of the adjoint's dtype.
+
+        It sums over free labels that its operands have and its result lacks: the adjoint of what is used along such a
+        label for every element alike.
+        """
         reads = tuple(presented for _, presented in operands)
-        met = {label for row in (*reads, dims) for label in flat(row)}
+        met = dict.fromkeys(label for row in (*reads, dims) for label in flat(row))
+        written, whole = flat(dims), self.node.brackets
         return self.draft.add(
             Kernel(
                 name=self.origin.name,
@@ -59,8 +64,9 @@ class Call:
                 operands=tuple(row for row, _ in operands),
                 reads=reads,
                 dims=dims,
-                brackets=tuple(label for label in self.node.brackets if label in met),
+                brackets=tuple(label for label in whole if label in met),
                 dtype=self.draft.nodes[self.adjoint].dtype,
+                summed=tuple(label for label in met if label not in written and label not in whole),
                 operations=self.node.operations,
                 source=self.node.source,
             )

@@ -1,4 +1,4 @@
-"""The tensors of a call: those that cannot be cut refused, and what stands for each of them while a function is traced."""
+"""The tensors of a call: those that cannot be cut are refused, the others have a stand-in while they are traced."""
 
 from __future__ import annotations
 

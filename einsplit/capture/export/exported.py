@@ -16,10 +16,11 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from einsplit.capture.export.arguments import check_argument, stand_in
+from einsplit.capture.export.gradients import refuse_custom
 from einsplit.capture.export.modules import modules_of, tensors_of
 from einsplit.capture.export.products import refuse_products_of_bool
 from einsplit.capture.export.tracing import Wrapper, argument_name, parameter_names, traced
-from einsplit.capture.export.writes import refuse_kept, refuse_writes, without_writes
+from einsplit.capture.export.writes import refuse_kept, updated_buffers, without_writes
 from einsplit.capture.structure import split_structure
 from einsplit.errors import CaptureError
 
@@ -33,10 +34,16 @@ class Exported:
     result: object  # template of the user's result
     tensors: dict[str, tuple[str, torch.Tensor]]  # the user's name and live tensor, by the program's own name
     literals: frozenset[str]  # constants that the traced code makes itself, by the program's own name
+    updated: tuple[str, ...] = ()  # buffers whose next values are the program's first outputs, by its own name
 
 
-def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> Exported:
-    """Export `function(*args, **kwargs)`. Raises CaptureError, with the user's line, where that cannot be done."""
+def export(
+    function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object], training: bool = False
+) -> Exported:
+    """Export `function(*args, **kwargs)`. Raises CaptureError, with the user's line, where that cannot be done.
+
+    `training`: gradients will be asked for, and writes into buffers are kept as updates.
+    """
     template, found = split_structure((tuple(args), dict(kwargs)))
     names = _input_names(parameter_names(function), [path for path, _ in found])
     for name, (_, tensor) in zip(names, found, strict=True):
@@ -45,7 +52,10 @@ def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapp
     seen = wrapper.seen  # torch gives a module back the attributes it had before the export
     outside = tensors_of(function)
     copies = {name: tensor.clone() for name, tensor in outside.items()}
-    recorded = traced(wrapper, [stand_in(tensor) for _, tensor in found])
+    with torch.set_grad_enabled(training or torch.is_grad_enabled()):
+        recorded = traced(wrapper, [stand_in(tensor) for _, tensor in found])
+    if training:
+        refuse_custom(seen.functions)
     refuse_kept(recorded, seen.replaced)
     refuse_products_of_bool(recorded)
     literals = frozenset(_literals(recorded))
@@ -57,9 +67,10 @@ def export(function: Callable[..., object], args: Sequence[object], kwargs: Mapp
                 tensor.copy_(copies[name])
         raise
     tensors = _live_tensors(program, wrapper, outside)
-    refuse_writes(recorded, program, names, {target: name for target, (name, _) in tensors.items()})
+    own_names = {target: name for target, (name, _) in tensors.items()}
+    updated = updated_buffers(recorded, program, names, own_names, allowed=training)
     assert len(program.graph_signature.user_outputs) == seen.num_tensors
-    return Exported(program, names, seen.result, tensors, literals)
+    return Exported(program, names, seen.result, tensors, literals, updated)
 
 
 def _input_names(names: Sequence[str], paths: Sequence[str]) -> tuple[str, ...]:

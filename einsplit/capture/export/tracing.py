@@ -16,6 +16,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx.traceback import preserve_node_meta
 
+from einsplit.capture.export.gradients import custom_functions
 from einsplit.capture.sources import RecordedLines, line_of_error, mistake
 from einsplit.capture.structure import fill_structure, leaves_in, objects_in, split_structure
 from einsplit.errors import CaptureError
@@ -32,6 +33,7 @@ class Seen:
     result: object = None  # template of the function's result
     num_tensors: int = 0  # in the result
     replaced: dict[str, torch.Tensor] = field(default_factory=dict)  # tensors that attributes of modules were, by name
+    functions: tuple[str, ...] = ()  # custom autograd functions on the way to the result
 
 
 class Wrapper(torch.nn.Module):
@@ -57,6 +59,7 @@ class Wrapper(torch.nn.Module):
             raise CaptureError(f"the function returns a number made of a tensor.\n  {_RETURN}")
         self.seen.result, parts = split_structure(found)
         self.seen.num_tensors = len(parts)
+        self.seen.functions = custom_functions(tensor for _, tensor in parts)
         if not parts:
             raise CaptureError(f"the function returns no tensor.\n  {_RETURN}")
         return tuple(tensor for _, tensor in parts)

@@ -11,6 +11,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
 from torch.fx.traceback import preserve_node_meta
 
+from einsplit.capture.export.gradients import keep_stops
 from einsplit.capture.sources import line_of_node, mistake
 from einsplit.errors import CaptureError
 
@@ -21,6 +22,7 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators: views of what they change are recomputed, by torch."""
     if not any(map(_wants_rewriting, nodes_in(program.graph_module))):
         return program
+    keep_stops(program)
     try:
         with warnings.catch_warnings(), preserve_node_meta():
             warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own code
@@ -58,14 +60,25 @@ def _wants_rewriting(node: Node) -> bool:
     return _is_in_place(node) or casts or keeps or maps
 
 
-def refuse_writes(
-    traced: ExportedProgram, program: ExportedProgram, names: Sequence[str], own_names: Mapping[str, str]
-) -> None:
-    """Raise CaptureError where the program changes an argument, a parameter or a buffer."""
+def updated_buffers(
+    traced: ExportedProgram,
+    program: ExportedProgram,
+    names: Sequence[str],
+    own_names: Mapping[str, str],
+    allowed: bool,
+) -> tuple[str, ...]:
+    """The buffers that the program changes, by its own name, in the order of its outputs.
+
+    Raises CaptureError where it changes an argument or a parameter, or, unless that is `allowed`, a buffer.
+    """
     inputs = program.graph_signature.input_specs
     user = [spec.arg.name for spec in inputs if spec.kind is InputKind.USER_INPUT]
+    found: list[str] = []
     for spec in program.graph_signature.output_specs:
         if spec.kind is OutputKind.USER_OUTPUT or spec.target is None:
+            continue
+        if spec.kind is OutputKind.BUFFER_MUTATION and allowed:
+            found.append(spec.target)
             continue
         if spec.kind is OutputKind.USER_INPUT_MUTATION:
             what, own = f"its argument {names[user.index(spec.target)]!r}", spec.target
@@ -78,6 +91,7 @@ def refuse_writes(
         raise CaptureError(
             mistake(f"the function writes into {what}, {_NO_STATE}", _line_of_write(traced, own), advice)
         )
+    return tuple(found)
 
 
 def refuse_kept(program: ExportedProgram, replaced: Mapping[str, torch.Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 
@@ -115,6 +116,47 @@ def batch_norm(
     centred = elementwise(reader, difference, x, kept_mean, part="centred")
     spread = call("rsqrt", widened(1, dtype_of(kept_variance)) + const(eps))
     return affine(reader, operand(0) * spread, centred, kept_variance, scale, shift)
+
+
+@rule("aten._native_batch_norm_legit_functional.default")
+def kept_batch_norm(
+    reader: Reader,
+    x: Known,
+    weight: Known | None,
+    bias: Known | None,
+    mean: Known,
+    variance: Known,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> object:
+    """Batch norm; mean and 1 / sqrt(variance + eps) of the batch; the running mean and variance that follow.
+
+        running = (1 - momentum) running + momentum own        (own variance: over n - 1)
+    """
+    if not training:
+        return NotImplemented
+    ndim, own = len(shape_of(x)), dtype_of(x)
+    along = [0, *range(2, ndim)]
+    count = prod(shape_of(x)[k] for k in along)
+    centre = reduce_dims(reader, x, along, False, "mean", widened(0, own), part="mean")
+    apart = elementwise(reader, widened(0, own) - operand(1), x, _trailing(reader, centre, centre.shape, ndim - 2))
+    spread = reduce_dims(reader, apart, along, False, "mean", operand(0) * operand(0), part="variance")
+    scale, shift, wide_spread = (_trailing(reader, p, shape_of(p), ndim - 2) for p in (weight, bias, spread))
+    assert wide_spread is not None
+    normal = affine(reader, operand(0) * call("rsqrt", operand(1) + const(eps)), apart, wide_spread, scale, shift)
+    unbiased = operand(1) * const(count / max(count - 1, 1))
+    kept = [
+        elementwise(
+            reader,
+            operand(0) * const(1 - momentum) + call("stop_gradient", now) * const(momentum),
+            running,
+            value,
+            part="running",
+        )
+        for running, value, now in ((mean, centre, operand(1)), (variance, spread, unbiased))
+    ]
+    return [normal, centre, elementwise(reader, call("rsqrt", operand(0) + const(eps)), spread), *kept]
 
 
 def _trailing(reader: Reader, x: Known | None, shape: Sequence[int], times: int) -> Value | None:

@@ -1,4 +1,7 @@
-"""Any other operator: a kernel under torch's own name, whole, or free in every label where torch calls it pointwise."""
+"""Any other operator: a kernel under torch's own name.
+
+Its labels are free where torch calls it pointwise, and those that a row of `batched` leaves free; others are whole.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from einsplit.builder import Builder
+from einsplit.builder.settle import VariableDims
 from einsplit.builder.views import Value, expand
 from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Reader
+from einsplit.capture.rules.batched import LINEAR_ALGEBRA, Call, Signature, signature
 from einsplit.dtypes import kind
 from einsplit.kernels.aten import recorded_arguments
 from einsplit.torch_dtypes import torch_dtype
 
 # Torch raises where an integer is divided by 0, and the padding of a cut label may be 0.
 _DIVIDES = ("aten.div.", "aten.fmod.", "aten.remainder.", "aten.floor_divide.", "aten.gcd.", "aten.lcm.")
+
+_Labels = tuple[list[VariableDims], list[VariableDims], frozenset[int]]  # of operands, of results; those that are whole
 
 
 def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwargs: object) -> object:
@@ -33,10 +41,11 @@ def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwar
         dims = builder.variables(shapes[0])
         operands = [(expand(value, shapes[0]), dims) for value in values]
         return builder.kernel("aten", operands, [(dims, dtypes[0])], reader.origin(), attributes=attributes)[0]
-    reads = [builder.variables(value.shape) for value in values]
-    outs = [builder.variables(shape) for shape in shapes]
-    whole = frozenset(variable for dims in (*reads, *outs) for (variable,) in dims)
-    found = builder.kernel(
+    found = signature(str(target), Call(args, kwargs, [value.shape for value in values], shapes))
+    reads, outs, whole = _every_label_whole(builder, values, shapes) if found is None else _labels(builder, found)
+    if found is not None and str(target) in LINEAR_ALGEBRA:
+        attributes["padding"] = "identity"
+    results = builder.kernel(
         "aten",
         list(zip(values, reads, strict=True)),
         list(zip(outs, dtypes, strict=True)),
@@ -45,7 +54,22 @@ def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwar
         attributes=attributes,
         operations=_num_operations(attributes, values, target),
     )
-    return list(found) if reader.is_list else found[0]
+    return list(results) if reader.is_list else results[0]
+
+
+def _every_label_whole(builder: Builder, values: Sequence[Value], shapes: Sequence[tuple[int, ...]]) -> _Labels:
+    reads = [builder.variables(value.shape) for value in values]
+    outs = [builder.variables(shape) for shape in shapes]
+    return reads, outs, frozenset(variable for dims in (*reads, *outs) for (variable,) in dims)
+
+
+def _labels(builder: Builder, found: Signature) -> _Labels:
+    variables = {label: builder.variable(size) for label, size in found.sizes.items()}
+    reads, outs = (
+        [tuple(tuple(variables[label] for label in dim) for dim in dims) for dims in rows]
+        for rows in (found.operands, found.results)
+    )
+    return reads, outs, frozenset(variables[label] for label in found.brackets)
 
 
 def _num_operations(attributes: Mapping[str, object], values: Sequence[Value], target: Callable[..., object]) -> int:

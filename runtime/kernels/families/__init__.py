@@ -1,8 +1,8 @@
 """Registered kernels in torch code, one file per family."""
 
-from einsplit.runtime.kernels.families import along, aten, moving
+from einsplit.runtime.kernels.families import along, aten, convolution, moving
 from einsplit.runtime.kernels.families.rows import Run
 
-KERNELS: dict[str, Run] = {**moving.KERNELS, **along.KERNELS, **aten.KERNELS}
+KERNELS: dict[str, Run] = {**moving.KERNELS, **along.KERNELS, **convolution.KERNELS, **aten.KERNELS}
 
 __all__ = ["KERNELS"]

@@ -26,7 +26,9 @@ def test_integers_aggregated_over_one_element_have_the_dtype_of_those_over_two(d
     x = torch.full((size, 3), 77).to(dtype)
 
     def squared(x):
-        return einsum("k, k -> k", *[einsum("b k -> k", x, join="x", agg=agg)] * 2, join="cast(x, int64) * cast(y, int64)")
+        return einsum(
+            "k, k -> k", *[einsum("b k -> k", x, join="x", agg=agg)] * 2, join="cast(x, int64) * cast(y, int64)"
+        )
 
     reduce = {"sum": torch.sum, "prod": torch.prod, "max": torch.amax}[agg]
     total = reduce(x, 0)

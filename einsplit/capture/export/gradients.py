@@ -1,0 +1,61 @@
+"""What an exported program does not say of gradients: custom functions by name, and where none flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch.autograd.function import BackwardCFunction
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+
+from einsplit.errors import CaptureError
+
+
+def custom_functions(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
+    """Names of the autograd functions, written in Python, that autograd would go through from these tensors."""
+    todo = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    seen = set(todo)
+    found: dict[str, None] = {}
+    while todo:
+        node = todo.pop()
+        if isinstance(node, BackwardCFunction):
+            found[type(node).__name__.removesuffix("Backward")] = None
+        following = [edge for edge, _ in node.next_functions if edge is not None and edge not in seen]
+        seen.update(following)
+        todo.extend(following)
+    return tuple(found)
+
+
+def refuse_custom(functions: tuple[str, ...]) -> None:
+    """Raise CaptureError where there is one: tracing sees what its forward computes, and not what its backward does."""
+    if functions:
+        raise CaptureError(
+            f"the gradient of {functions[0]}, a torch.autograd.Function, is written in Python and would be lost",
+            "Write what it computes with ordinary operators, detach() where no gradient flows, or make it an operator "
+            "with torch.library.custom_op and register_autograd.",
+        )
+
+
+def keep_stops(program: ExportedProgram) -> None:
+    """Write `detach` behind every region under no_grad, in place: torch inlines regions when it rewrites a program."""
+    for module in program.graph_module.modules():
+        if isinstance(module, GraphModule):
+            for node in [node for node in module.graph.nodes if _stops(node)]:
+                for part in list(node.users):
+                    _detach(module, part)
+
+
+def _stops(node: Node) -> bool:
+    return str(node.target) == "wrap_with_set_grad_enabled" and node.args[0] is False
+
+
+def _detach(module: GraphModule, part: Node) -> None:
+    """Whoever reads `part` reads it detached; it is an item of what a region returns."""
+    value = part.meta.get("val")
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return
+    with module.graph.inserting_after(part):
+        stopped = module.graph.call_function(torch.ops.aten.detach.default, (part,))
+    stopped.meta.update(part.meta)
+    part.replace_all_uses_with(stopped, delete_user_cb=lambda user: user is not stopped)

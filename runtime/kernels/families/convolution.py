@@ -1,0 +1,73 @@
+"""Convolutions and the adjoints of their operands by torch's own; `einsplit.kernels.convolution` says what they mean.
+
+torch's are told of as many zeros at the far end as at the near one. Where the shapes say otherwise, the input is padded
+(or cut off) before or after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
+
+from einsplit.kernels.convolution import Windows, windows
+from einsplit.kernels.rows import Attributes
+from einsplit.runtime.kernels.families.rows import Run
+
+# By the number of spatial dimensions.
+_FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_INPUT: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_WEIGHT: dict[int, Callable[..., Tensor]] = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
+
+
+def _convolution(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    x, w = (operand.contiguous() for operand in operands)
+    lie = windows(attributes)
+    x, padding = _fitted(x, lie, w.shape[2:], shape[2:])
+    groups = x.shape[1] // w.shape[1]
+    return [_FORWARD[len(padding)](x, w, None, lie.stride, padding, lie.dilation, groups)]
+
+
+def _convolution_input(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    z, w = (operand.contiguous() for operand in operands)
+    lie = windows(attributes)
+    groups = shape[1] // w.shape[1]
+    run = _INPUT[len(lie.stride)]
+    rows = list(zip(shape[2:], lie.spans(z.shape[2:], w.shape[2:]), lie.padding, strict=True))
+    beyond = [size + 2 * padding - span for size, span, padding in rows]
+    steps = zip(beyond, lie.stride, lie.dilation, strict=True)
+    if all(0 <= extra < max(stride, dilation) for extra, stride, dilation in steps):
+        return [run(z, w, None, lie.stride, lie.padding, beyond, groups, lie.dilation)]
+    covered = run(z, w, None, lie.stride, 0, 0, groups, lie.dilation)
+    return [_padded(covered, [(-padding, size + padding - span) for size, span, padding in rows])]
+
+
+def _convolution_weight(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+    x, z = (operand.contiguous() for operand in operands)
+    lie = windows(attributes)
+    x, padding = _fitted(x, lie, shape[2:], z.shape[2:])
+    groups = x.shape[1] // shape[1]
+    return [_WEIGHT[len(padding)](x, shape, z, lie.stride, padding, lie.dilation, groups)]
+
+
+def _fitted(x: Tensor, lie: Windows, taps: Sequence[int], num_outputs: Sequence[int]) -> tuple[Tensor, tuple[int, ...]]:
+    """The input, and the zeros on both sides of it, of which torch makes as many outputs as there are."""
+    rows = list(zip(x.shape[2:], lie.spans(num_outputs, taps), lie.padding, strict=True))
+    unread = [size + 2 * padding - span for size, span, padding in rows]
+    if all(0 <= count < stride for count, stride in zip(unread, lie.stride, strict=True)):
+        return x, lie.padding
+    return _padded(x, [(padding, span - size - padding) for size, span, padding in rows]), (0,) * len(rows)
+
+
+def _padded(x: Tensor, around: Sequence[tuple[int, int]]) -> Tensor:
+    """With zeros before and behind each spatial dimension; where there are fewer than none, cut off."""
+    return F.pad(x, [width for pair in reversed(around) for width in pair])
+
+
+KERNELS: dict[str, Run] = {
+    "convolution": _convolution,
+    "convolution_input": _convolution_input,
+    "convolution_weight": _convolution_weight,
+}
