@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import msgspec
 
@@ -109,7 +110,7 @@ def train_step_of(layers: int) -> Taken:
         return found
 
     times = [time.perf_counter()]
-    captured = capture(loss, (ids,), {})
+    captured = capture(loss, (ids,), {}, training=True)
     times.append(time.perf_counter())
     forward = tidy(captured.graph)
     times.append(time.perf_counter())
@@ -122,7 +123,7 @@ def train_step_of(layers: int) -> Taken:
     times.append(time.perf_counter())
     train = tidy(drop_stops(stepped))
     times.append(time.perf_counter())
-    traced, tidied, grads, shortened, updated, finished = (b - a for a, b in zip(times, times[1:], strict=False))
+    traced, tidied, grads, shortened, updated, finished = (b - a for a, b in pairwise(times))
     return Taken(
         import_bytes=loaded,
         trace_seconds=traced,

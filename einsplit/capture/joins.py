@@ -176,8 +176,11 @@ def reduce_dims(
     return reader.builder.einsum([(value, labels)], kept, join, agg, reader.origin(part))
 
 
-def contract(reader: Reader, text: str, *operands: Known, part: str = "") -> Value:
-    """A sum of products in numpy's letters, `...` for leading dimensions that broadcast, as letters of size 1 do."""
+def contract(reader: Reader, text: str, *operands: Known, part: str = "", dtype: str | None = None) -> Value:
+    """A sum of products in numpy's letters, `...` for leading dimensions that broadcast, as letters of size 1 do.
+
+    The result has the operands' dtype, or the one that is given: torch sums small integers in some operators as such.
+    """
     read, _, written = text.partition("->")
     values = [reader.value(known) for known in operands]
     terms = read.split(",")
@@ -204,7 +207,7 @@ def contract(reader: Reader, text: str, *operands: Known, part: str = "") -> Val
     for k in range(1, len(values)):
         join = join * operand(k)
     found = reader.builder.einsum(readings, out, join, "sum", reader.origin(part))
-    return reader.value(in_dtype(reader, found, values[0].dtype))  # sums of small integers are int64
+    return reader.value(in_dtype(reader, found, dtype or values[0].dtype))  # sums of small integers are int64
 
 
 def pick(reader: Reader, value: Value, dim: int, at: int) -> Value:

@@ -90,7 +90,7 @@ def max_pool(
     names = [f"h{k}" for k in range(num_dimensions)]
     text = f"... {' '.join(names)} -> ... {' '.join(f'p{k}' for k in range(num_dimensions))}"
     if not 0 < num_dimensions <= len(shape_of(x)):
-        refuse_shape(text, 0, f"x has {len(shape_of(x))} dimensions, the window {num_dimensions}.")
+        refuse_shape(text, 0, f"x has shape {shape_of(x)}, the window {num_dimensions} dimensions.")
     strides = each_dimension("stride", windows if stride is None else stride, num_dimensions, 1)
     paddings = each_dimension("padding", padding, num_dimensions, 0)
     dilations = each_dimension("dilation", dilation, num_dimensions, 1)

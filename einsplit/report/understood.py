@@ -26,7 +26,7 @@ Sized = tuple[tuple[Label, int], ...]  # labels with their sizes, 1 left out
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Nodes alike but for the layer they stand in; counts of all of them together, labels and line of the first.
+    """Nodes alike but for the layer they stand in; counts of all of them together, the labels and line of one.
 
     `why` is empty where some label can cut the node.
     """
@@ -84,7 +84,7 @@ def understood(graph: Graph) -> Understood:
                 source=node.source,
             )
             # Of a kernel that runs whole the sizes do not matter: its results may have different ones.
-            sizes = [] if row.why else [tuple(size for _, size in labels) for labels in (row.labels, row.whole)]
+            sizes = [] if row.why else [tuple(sorted(size for _, size in part)) for part in (row.labels, row.whole)]
             groups.setdefault((row.kind, row.why, *sizes), []).append(row)
     rows = [_together(group) for group in groups.values()]
     return Understood(
@@ -163,14 +163,16 @@ def _sized(labels: Sequence[Label], sizes: Mapping[Label, int]) -> Sized:
 def _together(rows: Sequence[Row]) -> Row:
     """One row of several that are alike."""
     first = rows[0]
+    # Not those of the first: a backward pass begins with the last layer, and kinds are to be named by the same layer.
+    named = min(rows, key=lambda row: (row.labels, row.whole))
     return Row(
         kind=first.kind,
         nodes=sum(row.nodes for row in rows),
         operations=sum(row.operations for row in rows),
         bytes=sum(row.bytes for row in rows),
         parameter_bytes=sum(row.parameter_bytes for row in rows),
-        labels=first.labels,
-        whole=first.whole,
+        labels=named.labels,
+        whole=named.whole,
         why=first.why,
         source=first.source,
     )

@@ -8,10 +8,14 @@ from pathlib import Path
 import torch
 
 from einsplit.api import as_machine, as_plan, check_backend
-from einsplit.errors import EinsplitError, MachineError, type_text
+from einsplit.errors import EinsplitError, MachineError, advice, type_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
+from einsplit.torch_dtypes import torch_dtype
 from einsplit.training.step import TrainStep
+
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 def train_step(
@@ -24,6 +28,7 @@ def train_step(
     machine: Machine | str | Path | None = None,
     plan: Plan | str | Path | None = None,
     clip_norm: float | None = None,
+    precision: str = "float32",
     strict: bool = False,
 ) -> TrainStep:
     """One step of training as a function of a batch, run on several devices by a plan found at its first call.
@@ -36,6 +41,8 @@ def train_step(
     `loss(model, *batch)` is an ordinary function that returns one number. `optimizer`: an `einsplit.optim.SGD`, `Adam`
     or `AdamW`, which trains every parameter that requires gradients, or a fresh one of torch.optim, which trains those
     it was given, at the learning rates that it has when a step is made. `clip_norm`: as clip_grad_norm_ of torch.
+    `precision="bfloat16"`: the loss is computed under torch.autocast, with the weights, their gradients and the update in
+    float32.
     `backend`, `machine`, `plan`, `strict`: as in `parallelize`, of the whole step. The weights stay with the devices:
     the model itself keeps those it had. Raises EinsplitError for what cannot be trained, CaptureError and
     GradientError for a loss that cannot be read or differentiated, PlanError, MachineError and RunError as
@@ -47,9 +54,22 @@ def train_step(
         raise EinsplitError(f"the loss is {type_text(loss)}", "Give a function loss(model, *batch).")
     if clip_norm is not None and not clip_norm > 0:
         raise EinsplitError(f"clip_norm={clip_norm!r}: it must be positive", "Leave it out to clip nothing.")
+    if precision not in PRECISIONS:
+        raise EinsplitError(f"precision={precision!r}", advice(str(precision), PRECISIONS))
     check_backend(backend)
     given = as_plan(plan) if plan is not None else None
     if given is not None and devices is not None and devices != given.machine.num_devices:
         raise MachineError(f"devices={devices}: the plan is for {given.machine.num_devices}", "Leave devices out.")
     chosen = given.machine if given is not None else as_machine("cpu" if machine is None else machine, devices)
-    return TrainStep(model, loss, optimizer, chosen, backend, given, clip_norm, strict)
+    own_loss = loss if precision == "float32" else autocast_loss(loss, torch_dtype(precision))
+    return TrainStep(model, own_loss, optimizer, chosen, backend, given, clip_norm, strict)
+
+
+def autocast_loss(loss: Callable[..., torch.Tensor], dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+    """The loss with those operators in `dtype` that torch.autocast takes for safe; the result in float32."""
+
+    def in_precision(*args: object) -> torch.Tensor:
+        with torch.autocast("cpu", dtype):
+            return loss(*args).float()
+
+    return in_precision

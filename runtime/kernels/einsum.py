@@ -94,7 +94,8 @@ def _join_chunk(
 
     parts = []
     for tensor, labels in read:
-        part = tensor.narrow(list(labels).index(label), at, width) if label in labels else tensor
+        narrows = None if label is None or label not in labels else list(labels).index(label)
+        part = tensor if narrows is None else tensor.narrow(narrows, at, width)
         parts.append(aligned(part, labels, order))
     dtypes = [torch_dtype_name(tensor.dtype) for tensor, _ in read]
     value = evaluate(call.join, parts, dtypes, lambda name: index(node.names.index(name)), TORCH)

@@ -78,7 +78,7 @@ TORCH: Mapping[str, Callable[..., Tensor]] = {
     "erf": torch.erf,
     "sin": torch.sin,
     "cos": torch.cos,
-    "stop_gradient": lambda x: x,
+    "stop_gradient": Tensor.detach,
     "where": torch.where,
     "random": _random,
 }

@@ -120,8 +120,10 @@ def _is_grouped(of: _Summed, plain: Form, product: tuple[int, int]) -> bool:
         return False
     every = {*node_labels(node)} - {chosen}
     contracted = set(aggregated_labels(node)) - rows - {chosen}
-    meet = contracted <= held[0] & held[1] if contracted else not rows & out and every not in held
-    return meet and any(rows <= labels for labels in held) and out <= held[0] | held[1] | rows | {chosen}
+    meet = contracted <= held[0] & held[1] if contracted else not rows & out
+    # An operand that has every label already is multiplied element by element: no matrix is repeated for its rows.
+    is_matrix = not any(every <= labels for labels in held) and any(rows <= labels for labels in held)
+    return meet and is_matrix and out <= held[0] | held[1] | rows | {chosen}
 
 
 # In this order: a product is a matrix multiplication before anything else.

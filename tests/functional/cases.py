@@ -38,9 +38,6 @@ class Call:
     def tensors(self) -> list[Tensor]:
         return [torch.from_numpy(array.copy()) for array in self.operands]
 
-    def feeds(self) -> dict[str, np.ndarray]:
-        return {f"x{k}": array for k, array in enumerate(self.operands)}
-
 
 def results(found: object) -> list[object]:
     return list(found) if isinstance(found, tuple) else [found]
@@ -53,7 +50,7 @@ def weights(shape: tuple[int, ...]) -> np.ndarray:
 
 def graph_of(call: Call) -> tuple[Graph, dict[str, np.ndarray]]:
     """The call on symbolic values, and its feeds: outputs `y0` ..., and `loss` from those that are real numbers."""
-    builder, feeds = Builder(), call.feeds()
+    builder, feeds = Builder(), {f"x{k}": array for k, array in enumerate(call.operands)}
     values = [builder.input(name, array.shape, array.dtype.name) for name, array in feeds.items()]
     found = [value for value in results(call.ours(*values)) if isinstance(value, Value)]
     losses = []
@@ -103,8 +100,7 @@ def softmax(random: Random) -> Call:
 
 
 def log_softmax(random: Random) -> Call:
-    x = normal(random, *leading(random), random.randint(1, 6)) * random.choice((1, 300))
-    return Call(F.log_softmax, lambda t: torch.log_softmax(t, -1), [x])
+    return Call(F.log_softmax, lambda t: torch.log_softmax(t, -1), softmax(random).operands)
 
 
 def cross_entropy(random: Random) -> Call:

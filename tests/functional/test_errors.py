@@ -183,7 +183,7 @@ a window that reaches over 4 elements does not fit into 3, padded by 0 on both s
         lambda: F.max_pool(ones(3), 2),
         ShapeError,
         """\
-x has 1 dimensions, the window 2.
+x has shape (3,), the window 2 dimensions.
   ... h0 h1 -> ... p0 p1
   ^^^^^^^^^""",
     ),

@@ -85,7 +85,7 @@ def differentiated(example: Example) -> Differentiated:
     def loss(*args: object, **kwargs: object) -> Tensor:
         return loss_of(module(*args, **kwargs))
 
-    captured = capture(loss, example.args, example.kwargs)
+    captured = capture(loss, example.args, example.kwargs, training=True)
     parameters = tuple(name for name, tensor in captured.tensors.items() if tensor.requires_grad)
     graph = drop_stops(tidy(grad(tidy(captured.graph), LOSS, parameters)))
     tensors = [tensor for _, tensor in split_structure((example.args, example.kwargs))[1]]

@@ -1,4 +1,4 @@
-"""What torch does not differentiate is not differentiated here: detach, no_grad, frozen parameters, straight-through."""
+"""What torch does not differentiate is not differentiated here: detach, no_grad, frozen and straight-through parts."""
 
 from __future__ import annotations
 

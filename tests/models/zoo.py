@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from tests.models.plain import PLAIN, Example
@@ -16,7 +16,7 @@ SIZES = {
     "vocab_size": 64,
     "hidden_size": 32,
     "intermediate_size": 48,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "max_position_embeddings": 40,
 }
@@ -67,16 +67,19 @@ def two_ids(batch: int, seq: int, vocabulary: int) -> dict[str, object]:
     return {"input_ids": ids(batch, seq, vocabulary=vocabulary), "decoder_input_ids": decoded}
 
 
-GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 32}
+GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": 32}
 OPT = {**SIZES, "ffn_dim": 48, "word_embed_proj_dim": 32}
 OPT.pop("intermediate_size")
-DISTIL = {"vocab_size": 64, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 32}
+DISTIL = {"vocab_size": 64, "dim": 32, "hidden_dim": 48, "n_layers": 1, "n_heads": 4, "max_position_embeddings": 32}
 T5 = {"vocab_size": 64, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
 BART = {
     "vocab_size": 64,
     "d_model": 32,
-    **{f"{part}_{name}": size for part in ("encoder", "decoder") for name, size in
-       (("layers", 2), ("attention_heads", 4), ("ffn_dim", 48))},
+    **{
+        f"{part}_{name}": size
+        for part in ("encoder", "decoder")
+        for name, size in (("layers", 1), ("attention_heads", 4), ("ffn_dim", 48))
+    },
     "max_position_embeddings": 32,
 }
 MIXTRAL = {**SIZES, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2}
@@ -84,7 +87,7 @@ TWO = {"num_hidden_layers": 2}  # real widths, few layers: every layer is as the
 TWO_AND_TWO = {"encoder_layers": 2, "decoder_layers": 2}
 
 WORDS: dict[str, Words] = {
-    "Llama": Words("Llama", "ForCausalLM", {**SIZES, "num_key_value_heads": 2}, TWO, plain_ids),
+    "Llama": Words("Llama", "ForCausalLM", {**SIZES, **TWO, "num_key_value_heads": 2}, TWO, plain_ids),
     "Mistral": Words(
         "Mistral", "ForCausalLM", {**SIZES, "num_key_value_heads": 2, "sliding_window": 4}, TWO, plain_ids
     ),
@@ -93,7 +96,7 @@ WORDS: dict[str, Words] = {
     "GPT-2": Words("GPT2", "LMHeadModel", GPT2, {"n_layer": 2}, plain_ids),
     "GPT-NeoX": Words("GPTNeoX", "ForCausalLM", SIZES, TWO, plain_ids),
     "OPT": Words("OPT", "ForCausalLM", OPT, TWO, plain_ids),
-    "BERT": Words("Bert", "ForMaskedLM", SIZES, TWO, padded_ids),
+    "BERT": Words("Bert", "ForMaskedLM", {**SIZES, **TWO}, TWO, padded_ids),
     "RoBERTa": Words("Roberta", "ForMaskedLM", SIZES, TWO, plain_ids),
     "DistilBERT": Words("DistilBert", "ForMaskedLM", DISTIL, {"n_layers": 2}, plain_ids),
     "T5": Words("T5", "ForConditionalGeneration", T5, {"num_layers": 2}, two_ids),
@@ -123,7 +126,7 @@ def clip(real: bool) -> Example:
 def whisper(real: bool) -> Example:
     """The encoder."""
     sizes = {"d_model": 32, "encoder_attention_heads": 4, "encoder_ffn_dim": 48, "max_source_positions": 16}
-    made = config("Whisper", {"encoder_layers": 2} if real else {**sizes, "encoder_layers": 2, "num_mel_bins": 8})
+    made = config("Whisper", {"encoder_layers": 2} if real else {**sizes, "encoder_layers": 1, "num_mel_bins": 8})
     length = 2 * made.max_source_positions
     return Example(WhisperEncoder(made).eval(), (torch.randn(2, made.num_mel_bins, length),), {})
 

@@ -2,6 +2,7 @@
 
 from einsplit.capture.rules import (
     attention,
+    bags,
     contract,
     convolution,
     experts,
@@ -19,6 +20,7 @@ from einsplit.capture.rules.unknown import unknown
 
 __all__ = [
     "attention",
+    "bags",
     "contract",
     "convolution",
     "experts",

@@ -212,6 +212,7 @@ OTHERS: dict[str, Row] = {
     **_each(_recurrent, "lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input"),
     **_each("..., [n] -> ...", "bucketize.Tensor"),
     **_each(_searched, "searchsorted.Tensor"),
+    **_each(_MATRIX, "tril.default", "triu.default"),
 }
 
 ROWS: dict[str, Row] = {**LINEAR_ALGEBRA, **PICTURES, **ALONG, **OTHERS}

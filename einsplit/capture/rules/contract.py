@@ -78,7 +78,7 @@ def einsum(reader: Reader, text: str, operands: Sequence[Known], *_: object, **_
         return NotImplemented
     if ("..." in read and "..." not in written) or any(dtype_of(x) == "bool" for x in operands):
         return NotImplemented
-    return contract(reader, f"{read}->{written}", *operands)
+    return contract(reader, f"{read}->{written}", *operands, dtype=reader.dtype)
 
 
 @rule("aten.embedding.default")

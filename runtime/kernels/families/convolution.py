@@ -63,7 +63,9 @@ def _fitted(x: Tensor, lie: Windows, taps: Sequence[int], num_outputs: Sequence[
 
 def _padded(x: Tensor, around: Sequence[tuple[int, int]]) -> Tensor:
     """With zeros before and behind each spatial dimension; where there are fewer than none, cut off."""
-    return F.pad(x, [width for pair in reversed(around) for width in pair])
+    widths = [width for pair in reversed(around) for width in pair]
+    # In this order: of what is cut off behind, some may be zeros that are put in front.
+    return F.pad(F.pad(x, [max(width, 0) for width in widths]), [min(width, 0) for width in widths])
 
 
 KERNELS: dict[str, Run] = {

@@ -111,6 +111,43 @@ def test_layers_are_one_row_and_views_are_none():
     assert [row.operations for row in rows] == sorted((row.operations for row in rows), reverse=True)
 
 
+def test_all_results_of_an_operator_are_of_its_kind_wherever_it_is_called():
+    def function(x):
+        return (*torch.linalg.qr(x), *torch.linalg.qr(x + 1))
+
+    found = understood(einsplit.trace(function, torch.ones(3, 3)))
+    assert {row.kind: row.nodes for row in found.rows} == {"linalg_qr": 4, "add": 1}
+
+
+def test_forward_and_backward_of_a_layer_are_named_by_the_labels_of_the_first_layer():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.ModuleList([nn.Linear(6, 9), nn.Linear(9, 6)]) for _ in range(3))
+
+        def forward(self, x):
+            for up, down in self.layers:
+                x = x + down(torch.relu(up(x)))
+            return x
+
+    step = train_step(Net(), lambda model, x: model(x).sum(), SGD(lr=0.1), devices=1)
+    rows = {row.kind: row for row in understood(step.graph(torch.ones(4, 6))).rows}
+    forward, backward = (rows[f"layers.*.*.linear.product{part}"] for part in ("", ".grad"))
+    assert backward.nodes == 2 * forward.nodes - 1  # of weights and inputs; nobody asks for that of x
+    assert set(backward.labels) == set(forward.labels)
+
+
+def test_a_label_of_size_1_cuts_nothing():
+    def function(row, number):
+        return torch.exp(row), torch.sin(number)
+
+    graph = einsplit.trace(function, torch.ones(1, 5), torch.ones(1, 1))
+    rows = {row.kind: row for row in understood(graph).rows}
+    assert [size for _, size in rows["exp"].labels] == [5] and rows["exp"].why == ""
+    assert rows["sin"].labels == () and rows["sin"].why == "a single number"
+    assert share_cuttable(graph) == (0.0, 1.0)
+
+
 def test_layers_of_other_sizes_are_rows_of_their_own():
     module = nn.Sequential(nn.Sequential(nn.Linear(4, 6), nn.Tanh()), nn.Sequential(nn.Linear(6, 8), nn.Tanh()))
     rows = understood(einsplit.trace(module, torch.ones(3, 4))).rows

@@ -1,0 +1,155 @@
+"""Reading and adding at indices: the numbers of torch on any cutting, and no kernel that runs whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from einsplit.capture import capture
+from einsplit.solver.prepare import prepare
+from einsplit.solver.pricing.forms import form
+from einsplit.solver.sharding import cuttable_labels
+from tests.capture.driver import check, kernels
+from tests.capture.gradients import check_gradients
+from tests.capture.tensors import real as real_of
+
+
+def real(*shape: int) -> torch.Tensor:
+    return real_of(*shape, dtype=torch.float64)
+
+
+X = real(4, 6, 5)
+ROW = torch.tensor([3, 0, -1, 3, 2])
+J = torch.tensor([[1, -2, 5], [0, 0, 2]])
+LOWER, LEFT = torch.tril_indices(5, 5, -1)
+
+READ: dict[str, tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]] = {
+    "one index": (lambda x, i: x[i], (X, ROW)),
+    "of rows that were joined": (lambda x, i: x.reshape(24, 5)[i], (X, torch.tensor([23, 0, -7, 7]))),
+    "a matrix of indices": (lambda x, j: x[:, j], (X, J)),
+    "two side by side": (lambda x, i, j: x[i[:3], j], (X, ROW, J)),
+    "two with a slice between": (lambda x, i, j: x[i[:3], :, j[0, :1]], (X, ROW, J % 5)),
+    "behind a slice": (lambda x, i, j: x[:, i[:3], j % 5], (X, ROW, J)),
+    "known": (lambda x: x[..., [0, 2, -1]], (X,)),
+    "known, evenly spaced": (lambda x: x[:, torch.arange(1, 6, 2)], (X,)),
+    "a triangle": (lambda x: (x[:, :5] @ x[:, :5].mT)[:, LOWER, LEFT], (X,)),
+    "a known mask": (lambda x: x[:, torch.tensor([True, False, True, True, False, True])], (X,)),
+    "a single index": (lambda x, i: x[i[0]], (X, ROW)),
+    "small integers": (lambda x, i: x[i.to(torch.int32)], (X, ROW)),
+    "index_select": (lambda x, i: x.index_select(1, i), (X, ROW % 6)),
+    "take": (lambda x, j: x.take(j), (X, J * 9)),
+    "gather": (lambda x, j: x.gather(1, j), (X[:2, :, 0], J % 6)),
+    "gather of some": (lambda x, j: x[:, :, 0].gather(1, j), (X, J % 6)),
+    "gather in depth": (lambda x, j: x.gather(0, j), (X, (torch.arange(2 * 6 * 5) % 4).reshape(2, 6, 5))),
+    "take_along_dim": (lambda x, j: torch.take_along_dim(x, j[:, :, None] % 6, 1), (X[:2], J)),
+    "the largest": (lambda x: x.max(1).values, (X,)),
+    "its own index": (lambda x: x.take_along_dim(x.argsort(1), 1), (X[..., 0],)),
+}
+ADDED: dict[str, tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]] = {
+    "index_add": (lambda x, i, y: x.index_add(0, i, y, alpha=2.0), (X, ROW % 4, real(5, 6, 5))),
+    "index_add to zeros": (lambda x, i, y: torch.zeros_like(x).index_add(1, i, y), (X, ROW % 6, real(4, 5, 5))),
+    "scatter_add": (lambda x, j, y: x.scatter_add(1, j, y), (X[:2, :, 0], J % 6, real(2, 3))),
+    "scatter_add of some": (lambda x, j, y: x[..., 0].scatter_add(1, j, y), (X, J % 6, real(2, 3))),
+    "index_put": (lambda x, i, j, y: x.index_put((i[:3], j), y, accumulate=True), (X, ROW, J, real(2, 3, 5))),
+    "index_put of one number": (lambda x, i, y: x.index_put((i,), y, accumulate=True), (X, ROW, real(1))),
+    "written where known": (lambda x, y: x.index_put((torch.tensor([2, 0]),), y), (X, real(2, 6, 5))),
+    "index_copy where known": (lambda x, y: x.index_copy(1, torch.tensor([2, 0]), y), (X, real(4, 2, 5))),
+}
+
+
+@pytest.mark.parametrize("name", {**READ, **ADDED})
+def test_any_cutting_gives_the_elements_and_the_gradients_of_torch(name: str) -> None:
+    function, args = {**READ, **ADDED}[name]
+    captured = check(function, *args)
+    assert "aten" not in kernels(captured) or name == "its own index"
+    check_gradients(function, *args)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.float32, torch.bfloat16], ids=str)
+def test_every_real_dtype_is_read(dtype: torch.dtype) -> None:
+    x = (torch.arange(24).reshape(6, 4) % 3).to(dtype)
+    assert not kernels(check(lambda x, i: (x[i], x.gather(0, i[:, None])), x, ROW % 6))
+
+
+def test_what_is_not_certain_is_torchs_own() -> None:
+    """Of two values that are written to one element, torch keeps either."""
+    captured = check(lambda x, i, y: x.index_put((i,), y), X, torch.tensor([2, 0]), real(2, 6, 5))
+    assert kernels(captured) == ["aten"]
+
+
+def test_one_hot() -> None:
+    captured = check(lambda ids: F.one_hot(ids, 7), J % 6)
+    assert not kernels(captured)
+
+
+def bag(mode: str, **options: object) -> nn.EmbeddingBag:
+    torch.manual_seed(0)
+    return nn.EmbeddingBag(7, 4, mode=mode, dtype=torch.float64, **options)
+
+
+IDS = torch.tensor([[1, 3, 3, 6], [3, 3, 3, 3], [0, 2, 5, 1]])
+WEIGHTS = real(3, 4)
+OFFSETS = torch.tensor([0, 5, 5])  # the second bag is empty
+
+
+@pytest.mark.parametrize("options", [{}, {"padding_idx": 3}], ids=["plain", "padded"])
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_bags_of_one_length(mode: str, options: dict[str, object]) -> None:
+    def pooled(ids: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return F.embedding_bag(ids, table, mode=mode, **options)
+
+    args = (IDS, bag(mode).weight.detach())
+    assert not kernels(check(pooled, *args))
+    check_gradients(pooled, *args)
+
+
+@pytest.mark.parametrize("options", [{}, {"padding_idx": 3}, {"include_last_offset": True}], ids=str)
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_bags_that_start_at_offsets(mode: str, options: dict[str, object]) -> None:
+    def pooled(ids: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+        return F.embedding_bag(ids, table, offsets, mode=mode, **options)
+
+    offsets = torch.tensor([0, 5, 5, 12]) if "include_last_offset" in options else OFFSETS
+    args = (IDS.reshape(-1), bag(mode).weight.detach(), offsets)
+    assert not kernels(check(pooled, *args))
+    check_gradients(pooled, *args)
+
+
+def test_bags_of_weighted_rows() -> None:
+    def pooled(ids: torch.Tensor, table: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return F.embedding_bag(ids, table, mode="sum", per_sample_weights=weights)
+
+    args = (IDS, bag("sum").weight.detach(), WEIGHTS)
+    assert not kernels(check(pooled, *args))
+    check_gradients(pooled, *args)
+
+
+@pytest.mark.parametrize("options", [{"scale_grad_by_freq": True}, {"mode": "max"}], ids=str)
+def test_bags_that_are_torchs_own(options: dict[str, object]) -> None:
+    options = {"mode": "sum", **options}
+    found = check(
+        lambda i, w, o: F.embedding_bag(i, w, o, **options), IDS.reshape(-1), bag("sum").weight.detach(), OFFSETS
+    )
+    assert kernels(found) == ["aten"]
+
+
+def test_a_gradient_is_a_scatter_and_never_goes_through_the_table() -> None:
+    graph = check_gradients(lambda table, ids: F.embedding(ids, table), real(7, 4), IDS)
+    kinds = [form(n, [graph.nodes[o.node].dtype for o in n.operands], graph.sizes).kind for n in graph.nodes]
+    assert "scatter" in kinds and "lookup" not in kinds  # the looked-up rows themselves are read by nobody
+
+
+def test_the_gradient_of_the_largest_reads_one_element() -> None:
+    graph = prepare(capture(lambda x: x.max(1).values, (X,), {}).graph)
+    kinds = [form(n, [graph.nodes[o.node].dtype for o in n.operands], graph.sizes).kind for n in graph.nodes]
+    assert "lookup" in kinds
+
+
+def test_every_label_of_a_lookup_is_free() -> None:
+    graph = capture(lambda x, i: x.reshape(24, 5)[i], (X, ROW), {}).graph
+    node = graph.nodes[-1]
+    assert len(cuttable_labels(node)) == 4  # rows as two, columns, indices
