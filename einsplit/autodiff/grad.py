@@ -109,9 +109,6 @@ class _Backward:
         node = self.draft.nodes[at]
         if at not in self.pending or at not in self.dependent or isinstance(node, Input):
             return
-        if kind(node.dtype) == "complex":
-            advice = "Compute with real and imaginary parts, or detach it."
-            raise GradientError(f"{node.name}: complex numbers are not differentiated.", advice, node.source)
         adjoint = self.total(at)
         wanted = [k for k, row in enumerate(node.operands) if row.node in self.dependent]
         if isinstance(node, Kernel):

@@ -54,8 +54,9 @@ def with_updates(graph: Graph, of: str, groups: Sequence[Group], clip_norm: floa
 
 def _clipped(draft: Draft, gradients: dict[str, int], norm: float) -> dict[str, int]:
     """Every gradient times min(1, norm / (norm of all + 1e-6))."""
+    wide = "float64" if any(draft.nodes[at].dtype == "float64" for at in gradients.values()) else "float32"
     squares = [
-        draft.einsum([draft.read(at)], (), cast(operand(0) * operand(0), "float32"), "sum", Origin(f"{name}.square"))
+        draft.einsum([draft.read(at)], (), cast(operand(0) * operand(0), wide), "sum", Origin(f"{name}.square"))
         for name, at in gradients.items()
     ]
     while len(squares) > 1:  # in groups, so that no join is too deep
@@ -67,7 +68,7 @@ def _clipped(draft: Draft, gradients: dict[str, int], norm: float) -> dict[str, 
     for name, at in gradients.items():
         rows = [draft.read(at), Operand(scale, ())]
         dtype = draft.nodes[at].dtype
-        join = operand(0) * (operand(1) if dtype == "float32" else cast(operand(1), dtype))
+        join = operand(0) * (operand(1) if dtype == wide else cast(operand(1), dtype))
         clipped[name] = draft.einsum(rows, draft.nodes[at].dims, join, "sum", Origin(f"{name}.clipped"))
     return clipped
 

@@ -25,7 +25,8 @@ def adjoints(expr: Expr, dtypes: Sequence[str], seed: Expr, wanted: Collection[i
 
     Operands are named by position, `dtypes` are theirs; `seed` is the adjoint of `expr` itself, in its dtype, and may
     read further operands. Integers, booleans, comparisons, `random` and `stop_gradient` hand nothing on. Raises
-    DtypeError, and GradientError where the way to a wanted operand goes through complex numbers.
+    DtypeError, and GradientError where the way to a wanted operand goes through complex numbers that are more than
+    added and chosen.
     """
     typing = Typing(expr, tuple(dtypes))
     order = parts(expr)
@@ -51,12 +52,13 @@ def _smooth(order: Sequence[Expr], typing: Typing, wanted: Collection[int]) -> s
             reaches = (part.op == "cast" or part.op in RULES) and any(arg in found for arg in part.args)
         if not reaches or is_weak(typing.type_of(part)):
             continue
-        if kind(typing.type_of(part)) == "complex":
+        types = [typing.type_of(each) for each in (part, *part.args)]
+        if part.op not in OF_COMPLEX and any(not is_weak(each) and kind(each) == "complex" for each in types):
             raise GradientError(
                 f"complex numbers are not differentiated: {typing.text(part)}.",
                 "Compute with real and imaginary parts, or detach it.",
             )
-        if kind(typing.type_of(part)) == "float":
+        if kind(typing.type_of(part)) in ("float", "complex"):
             found.add(part)
     return found
 
@@ -132,4 +134,5 @@ RULES: dict[str, Rule] = {
     "sin": lambda bar, e, x: (bar * call("cos", x),),
     "cos": lambda bar, e, x: (-bar * call("sin", x),),
 }
+OF_COMPLEX = ("operand", "add", "sub", "neg", "where")  # whose rules hold of complex numbers as they stand
 # Without a rule, and so constant for whoever differentiates: floor, floordiv, comparisons, truth, random.

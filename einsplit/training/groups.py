@@ -51,6 +51,20 @@ def trained(optimizer: object, names: Mapping[int, str]) -> Trained:
     return Trained(tuple(groups), rates)
 
 
+def refuse_shared_memory(model: torch.nn.Module) -> None:
+    """Raise EinsplitError where two trained parameters begin at one place: captured they are one, for torch they are two."""
+    known: dict[tuple[int, int], str] = {}
+    for name, parameter in model.named_parameters():  # one that is tied stands once
+        if not parameter.requires_grad or not parameter.numel() or parameter.is_meta:
+            continue
+        other = known.setdefault((parameter.untyped_storage().data_ptr(), parameter.storage_offset()), name)
+        if other != name:
+            raise EinsplitError(
+                f"{other!r} and {name!r} are two parameters in the same memory",
+                f"Tie them by making them one: model.{name} = model.{other}.",
+            )
+
+
 def _group(optimizer: torch.optim.Optimizer, k: int, given: Mapping[str, object], names: Mapping[int, str]) -> Group:
     for setting in _NOT_HERE:
         if given.get(setting):

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from einsplit.api import compile_plan, open_session
 from einsplit.capture import Captured, capture
-from einsplit.errors import EinsplitError, RunError
+from einsplit.capture.structure import Slot
+from einsplit.errors import EinsplitError, RunError, type_text
 from einsplit.graph import Graph
 from einsplit.parallelized.signature import call_signature
 from einsplit.report import refuse_whole
@@ -22,7 +23,7 @@ from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
 from einsplit.torch_dtypes import torch_dtype
 from einsplit.training.graph import LOSS, train_graph
-from einsplit.training.groups import Trained, trained
+from einsplit.training.groups import Trained, refuse_shared_memory, trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class TrainStep:
         self._strict = strict
         self._compiled: dict[Hashable, _Compiled] = {}
         self._running: tuple[_Compiled, Session] | None = None
-        self._state: dict[str, Tensor] = {}  # while no session runs: what the next one starts from
+        self._state: dict[str, Tensor] = {}  # what steps have changed and the running session does not have
+        self._is_lost = False
         self.num_steps = 0
 
     def __call__(self, *batch: object) -> Tensor:
@@ -77,7 +79,7 @@ class TrainStep:
         try:
             fetched = session.step({name: tensor for name, tensor in feeds.items() if name in compiled.program.feeds})
         except BaseException:
-            self._running = None  # the devices no longer agree on the state, and it is lost
+            self._lose(session)
             raise
         self.num_steps += 1
         return fetched[LOSS]
@@ -109,11 +111,16 @@ class TrainStep:
 
     def close(self) -> None:
         """Stop the devices; the state is kept, and a later call goes on from it."""
-        if self._running is not None:
-            self._state = self._held()
-            _, session = self._running
-            self._running = None
-            session.close()
+        if self._running is None:
+            return
+        _, session = self._running
+        try:
+            kept = self._held()
+        except BaseException:
+            self._lose(session)
+            raise
+        self._running, self._state = None, kept
+        session.close()
 
     def __enter__(self) -> TrainStep:
         return self
@@ -125,30 +132,41 @@ class TrainStep:
         name = type(self._model).__name__
         return f"<train step of {name} on {self._machine.name}, {self._backend}, {self.num_steps} made>"
 
+    def _lose(self, session: Session) -> None:
+        """The devices no longer agree on the state. Before the first step there is none."""
+        self._running, self._is_lost = None, self.num_steps > 0
+        session.close()
+
     def _held(self) -> dict[str, Tensor]:
-        """Everything that stays between steps, by input name."""
-        return {**self._state, **(self._running[1].state() if self._running is not None else {})}
+        """What the steps so far have changed, by input name; copies."""
+        if self._is_lost:
+            raise RunError("the state was lost with the devices that failed", "Make a new train step.")
+        held = {name: tensor.clone() for name, tensor in self._state.items()}
+        if self._running is not None:
+            compiled, session = self._running
+            # The rest is the model's own, and constants, whose names mean something in one program only.
+            changed = {name for name, _ in compiled.program.updates}
+            held |= {name: tensor for name, tensor in session.state().items() if name in changed}
+        return held
 
     def _open(self, compiled: _Compiled) -> Session:
         if self._running is not None and self._running[0] is compiled:
             return self._running[1]
         self.close()
+        state = self._held()
         session = open_session(compiled.program, self._backend)
         try:
             for name in compiled.program.parameters:
-                session.put(name, self._start(compiled, name))
+                session.put(name, state.pop(name) if name in state else self._start(compiled, name))
         except BaseException:
             session.close()
             raise
-        self._running = (compiled, session)
+        self._running, self._state = (compiled, session), state
         return session
 
-    def _start(self, compiled: _Compiled, name: str) -> Tensor:
-        """What an input holds before the next step: its state so far, the model's own weight, or zeros."""
-        if name in self._state:
-            return self._state[name]
-        if self.num_steps and name not in compiled.captured.tensors and not self._state:
-            raise RunError("the state was lost with the devices that failed", "Make a new train step.")
+    @staticmethod
+    def _start(compiled: _Compiled, name: str) -> Tensor:
+        """What an input holds before it is first changed: the model's own weight, or zeros."""
         if name in compiled.captured.tensors:
             return compiled.captured.tensors[name]
         at = compiled.graph.inputs[name]
@@ -158,8 +176,10 @@ class TrainStep:
         signature = call_signature(self._loss, batch, {})
         if signature.call not in self._compiled:
             captured = capture(self._loss, batch, {}, training=True)
-            if len(captured.outputs) != 1:
-                raise EinsplitError(f"the loss returns {len(captured.outputs)} tensors", "Return one number.")
+            if not isinstance(captured.result, Slot):
+                mistake = f"the loss returns a {type_text(captured.result)} instead of a tensor"
+                raise EinsplitError(mistake, "Return one number.")
+            refuse_shared_memory(self._model)
             groups = trained(self._optimizer, self._trainable(captured))
             graph = train_graph(captured.graph, groups.groups, self._clip_norm)
             if self._strict:

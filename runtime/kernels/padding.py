@@ -31,5 +31,7 @@ def identity_padded(call: Call, tensor: Tensor, dims: Sequence[Sequence[int]]) -
     if is_real is None:
         return tensor
     is_matrix = len(dims) > 1 and all(label in whole for dim in dims[-2:] for label in dim)
-    filling = torch.eye(*tensor.shape[-2:], dtype=tensor.dtype) if is_matrix else tensor.new_zeros(())
+    filling = (
+        torch.eye(*tensor.shape[-2:], dtype=tensor.dtype, device=tensor.device) if is_matrix else tensor.new_zeros(())
+    )
     return torch.where(is_real, tensor, filling)

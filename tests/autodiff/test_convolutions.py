@@ -113,6 +113,11 @@ CASES: dict[str, tuple[Callable[..., Tensor], *tuple[Tensor, ...]]] = {
     ),
     "one picture": (F.conv2d, real(4, 5, 4), real(5, 4, 2, 2)),
     "of what is repeated": (lambda x, w: F.conv1d(x.expand(4, 5, 6), w), real(4, 1, 6), real(2, 5, 3)),
+    "of what is repeated in both": (
+        lambda x, w: F.conv1d(x.expand(4, 5, 6), w.expand(2, 5, 3)),
+        real(4, 1, 6),
+        real(2, 1, 3),
+    ),
     "a pool": (lambda x: F.max_pool2d(x, 2) + F.avg_pool2d(x, 2, 2), real(4, 5, 6, 4)),
     "resampled": (lambda x: F.interpolate(x, size=(5, 3), mode="bilinear"), real(2, 4, 3, 4)),
     "sampled at points": (lambda x, at: F.grid_sample(x, at, align_corners=False), real(2, 4, 3, 4), real(2, 3, 2, 2)),

@@ -22,7 +22,9 @@ def gradient(call: Call, k: int) -> int:
     if fault:
         advice = "Register one (torch.library.register_autograd), or detach what it is given."
         raise GradientError(f"{node.name} has no gradient in torch: {fault}", advice, node.source)
-    return call.apply("aten_vjp", attributes, operands, node.reads[k])
+    # Of a real value of complex numbers (abs), and the other way round, the adjoint has the operand's dtype.
+    dtype = call.draft.nodes[node.operands[k].node].dtype
+    return call.apply("aten_vjp", attributes, operands, node.reads[k], dtype)
 
 
 RULES: dict[str, Rule] = {"aten": gradient, "aten_vjp": gradient}

@@ -47,8 +47,15 @@ class Call:
         """Operand k, read as the node reads it: turned, along a diagonal, or repeated."""
         return self.node.operands[k], self.node.reads[k]
 
-    def apply(self, kernel: str, attributes: dict[str, object], operands: Sequence[Presented], dims: Dims) -> int:
-        """Another kernel over the same labels, those that are whole for the node whole; of the adjoint's dtype.
+    def apply(
+        self,
+        kernel: str,
+        attributes: dict[str, object],
+        operands: Sequence[Presented],
+        dims: Dims,
+        dtype: str | None = None,
+    ) -> int:
+        """Another kernel over the same labels, those that are whole for the node whole; of the adjoint's dtype if none.
 
         It sums over free labels that its operands have and its result lacks: the adjoint of what is used along such a
         label for every element alike.
@@ -65,7 +72,7 @@ class Call:
                 reads=reads,
                 dims=dims,
                 brackets=tuple(label for label in whole if label in met),
-                dtype=self.draft.nodes[self.adjoint].dtype,
+                dtype=dtype or self.draft.nodes[self.adjoint].dtype,
                 summed=tuple(label for label in met if label not in written and label not in whole),
                 operations=self.node.operations,
                 source=self.node.source,

@@ -34,23 +34,22 @@ class Places:
     operands: list[tuple[Value, VariableDims]] = field(default_factory=list)
     tests: list[Expr] = field(default_factory=list)
 
-    def choose(self, dim: int, key: Known, over: VariableDims | None = None) -> None:
-        """Along `dim` only the index that `key` gives, which has the dimensions `over` (or, broadcast, `led`)."""
+    def choose(self, dim: int, key: Known) -> None:
+        """Along `dim` only the index that `key` gives, which broadcasts to `led`."""
         extents = self.reader.builder.extents
         size = extents.size(self.labels[dim][0])
-        dims = self.led if over is None else over
         if isinstance(key, torch.Tensor):
             key = torch.where(key < 0, key + size, key) if self.wraps else key
         found = self.reader.formula(key)
         if isinstance(found, Formula):
-            start = len(dims) - len(found.shape)
-            own = {str(k): variable_index(row[0]) for k, row in enumerate(dims[start:]) if found.shape[k] != 1}
+            start = len(self.led) - len(found.shape)
+            own = {str(k): variable_index(row[0]) for k, row in enumerate(self.led[start:]) if found.shape[k] != 1}
             own |= {str(k): const(0) for k, n in enumerate(found.shape) if n == 1}
             at = substitute(found.expr, {}, own)
         else:
             at = operand(1 + len(self.operands))
             at = at if found.dtype == "int64" else cast(at, "int64")
-            self.operands.append((expand(found, [extents.size(row[0]) for row in dims]), dims))
+            self.operands.append((expand(found, [extents.size(row[0]) for row in self.led]), self.led))
         if self.wraps and not isinstance(key, torch.Tensor):
             at = call("where", call("lt", at, const(0)), at + const(size), at)
         self.tests.append(call("eq", at, variable_index(self.labels[dim][0])))
@@ -86,26 +85,19 @@ class _Indexed:
 
 
 def _indexed(reader: Reader, shape: Sequence[int], indices: Sequence[Known | None]) -> _Indexed | None:
-    """What `x[indices]` stands for, None being a full slice; None where a mask of unknown booleans is among them."""
-    spread: list[Known | None] = []
-    for given in indices:
-        if given is None or dtype_of(given) not in ("bool", "uint8"):
-            spread.append(given)
-        elif isinstance(given, torch.Tensor) and given.dtype == torch.bool:
-            spread += torch.nonzero(given, as_tuple=True)
-        else:
-            return None
-    chosen = [dim for dim, given in enumerate(spread) if given is not None]
+    """What `x[indices]` stands for, None being a full slice; None where masks are among them."""
+    given = {dim: ids for dim, ids in enumerate(indices) if ids is not None}
+    if any(dtype_of(ids) in ("bool", "uint8") for ids in given.values()):
+        return None
     labels = reader.builder.variables(shape)
-    led = reader.builder.variables(broadcast(*(shape_of(given) for given in spread if given is not None)))
+    led = reader.builder.variables(broadcast(*map(shape_of, given.values())))
     places = Places(reader, labels, led)
-    for dim in chosen:
-        given = spread[dim]
-        assert given is not None
-        places.choose(dim, given)
-    rest = [label for dim, label in enumerate(labels) if dim not in chosen]
+    for dim, ids in given.items():
+        places.choose(dim, ids)
+    rest = [label for dim, label in enumerate(labels) if dim not in given]
     # Where the indices stand side by side, their dimensions take that place; else they come first.
-    first = chosen[0] if chosen == list(range(chosen[0], chosen[-1] + 1)) else 0
+    first, last = min(given), max(given)
+    first = first if last - first + 1 == len(given) else 0
     return _Indexed(places, (*rest[:first], *led, *rest[first:]))
 
 
@@ -171,18 +163,12 @@ def index_add(reader: Reader, x: Known, dim: int, ids: Known, source: Known, alp
 
 def _distinct(indices: Sequence[Known | None], shape: Sequence[int]) -> torch.Tensor | None:
     """Which elements are chosen, of size 1 along full slices; None where the indices are not known to differ."""
-    given = [ids for ids in indices if ids is not None]
-    known = [ids for ids in given if isinstance(ids, torch.Tensor) and ids.dtype != torch.bool]
-    if len(known) < len(given):
+    known = [ids if isinstance(ids, torch.Tensor) else torch.tensor(0) for ids in indices]
+    if any(isinstance(ids, (Value, Formula)) for ids in indices):
         return None
-    sizes = [1 if k >= len(indices) or indices[k] is None else n for k, n in enumerate(shape)]
-    count = torch.zeros(sizes, dtype=torch.int64)
-    at = tuple(
-        torch.zeros((), dtype=torch.int64) if ids is None else ids
-        for ids in indices
-        if isinstance(ids, (torch.Tensor, type(None)))
-    )
-    count.index_put_(at, torch.ones((), dtype=torch.int64), accumulate=True)
+    full = [k >= len(indices) or indices[k] is None for k in range(len(shape))]
+    count = torch.zeros([1 if whole else size for whole, size in zip(full, shape, strict=True)], dtype=torch.int64)
+    count.index_put_(tuple(known), torch.tensor(1), accumulate=True)
     return count == 1 if bool((count <= 1).all()) else None
 
 

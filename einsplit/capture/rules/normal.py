@@ -132,7 +132,7 @@ def kept_batch_norm(
 ) -> object:
     """Batch norm; mean and 1 / sqrt(variance + eps) of the batch; the running mean and variance that follow.
 
-        running = (1 - momentum) running + momentum own        (own variance: over n - 1)
+    running = (1 - momentum) running + momentum own        (own variance: over n - 1)
     """
     if not training:
         return NotImplemented

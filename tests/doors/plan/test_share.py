@@ -138,7 +138,19 @@ def test_forward_and_backward_of_a_layer_are_named_by_the_labels_of_the_first_la
 
 
 def test_a_label_of_size_1_cuts_nothing():
-    def function(row, number):
+    x = Input(name="x", dims=(("b",), ("k",)), dtype="float32")
+    row = Einsum(
+        name="row", operands=(Operand(0, ("b", "k")),), dims=(("b",), ("k",)), join=parse("exp(x)"), agg="sum", dtype="float32"
+    )
+    sizes = {"b": 1, "k": 5}
+    (found,) = understood(Graph((x, row), sizes, (("y", 1),))).rows
+    assert found.labels == (("k", 5),) and found.why == ""
+    assert share_cuttable(Graph((x, row), sizes, (("y", 1),))) == (0.0, 1.0)
+    (found,) = understood(Graph((x, row), {"b": 1, "k": 1}, (("y", 1),))).rows
+    assert found.labels == () and found.why == "a single number"
+
+
+def function(row, number):
         return torch.exp(row), torch.sin(number)
 
     graph = einsplit.trace(function, torch.ones(1, 5), torch.ones(1, 1))
