@@ -8,7 +8,6 @@ known; `build` then gives every extent one name, drops what no output needs, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
@@ -23,18 +22,11 @@ from einsplit.builder.views import (
     regroup,
     split_factor,
 )
+from einsplit.draft import Origin
 from einsplit.errors import GraphError, ShapeError
 from einsplit.graph import Graph, Role
 from einsplit.monoid import monoid
 from einsplit.scalar import Expr, cast, index, labels_of, operand, result_dtype
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a node comes from, for people: a name and a source line."""
-
-    name: str
-    source: str = ""
 
 
 class Builder:

@@ -14,7 +14,6 @@ from einsplit.solver.plan import Plan
 from einsplit.torch_dtypes import torch_dtype
 from einsplit.training.step import TrainStep
 
-
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -41,8 +40,8 @@ def train_step(
     `loss(model, *batch)` is an ordinary function that returns one number. `optimizer`: an `einsplit.optim.SGD`, `Adam`
     or `AdamW`, which trains every parameter that requires gradients, or a fresh one of torch.optim, which trains those
     it was given, at the learning rates that it has when a step is made. `clip_norm`: as clip_grad_norm_ of torch.
-    `precision="bfloat16"`: the loss is computed under torch.autocast, with the weights, their gradients and the update in
-    float32.
+    `precision="bfloat16"`: the loss is computed under torch.autocast, with the weights, their gradients and the update
+    in float32.
     `backend`, `machine`, `plan`, `strict`: as in `parallelize`, of the whole step. The weights stay with the devices:
     the model itself keeps those it had. Raises EinsplitError for what cannot be trained, CaptureError and
     GradientError for a loss that cannot be read or differentiated, PlanError, MachineError and RunError as

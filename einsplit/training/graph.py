@@ -18,8 +18,9 @@ LOSS = "loss"
 def train_graph(forward: Graph, groups: Sequence[Group], clip_norm: float | None = None) -> Graph:
     """The Graph whose output is the loss and whose updates are one step of every group's optimizer.
 
-    `forward` has one output, the loss, and is as it was captured. What no gradient reaches is not updated. Raises GradientError where the loss is not one real number, or has an operator
-    without a gradient; EinsplitError where there is nothing to train.
+    `forward` has one output, the loss, and is as it was captured. What no gradient reaches is not updated. Raises
+    GradientError where the loss is not one real number, or has an operator without a gradient; EinsplitError where
+    there is nothing to train.
     """
     ((_, at),) = forward.outputs
     with_gradient = reached(forward)

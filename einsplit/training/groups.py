@@ -52,12 +52,12 @@ def trained(optimizer: object, names: Mapping[int, str]) -> Trained:
 
 
 def refuse_shared_memory(model: torch.nn.Module) -> None:
-    """Raise EinsplitError where two trained parameters begin at one place: captured they are one, for torch they are two."""
+    """Raise EinsplitError where two trained parameters begin at one place: captured they are one, for torch two."""
     known: dict[tuple[int, int], str] = {}
     for name, parameter in model.named_parameters():  # one that is tied stands once
         if not parameter.requires_grad or not parameter.numel() or parameter.is_meta:
             continue
-        other = known.setdefault((parameter.untyped_storage().data_ptr(), parameter.storage_offset()), name)
+        other = known.setdefault((parameter.untyped_storage().data_ptr(), int(parameter.storage_offset())), name)
         if other != name:
             raise EinsplitError(
                 f"{other!r} and {name!r} are two parameters in the same memory",

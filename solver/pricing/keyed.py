@@ -123,11 +123,14 @@ def _readings(node: Einsum, dtypes: Sequence[str], sizes: Mapping[Label, int], t
         if not row or read & {label for label, _ in row}:
             continue
         try:
-            of = kind(result_dtype(other, dtypes))
+            dtype = result_dtype(other, dtypes)
         except DtypeError:
             continue
+        of = kind(dtype)
+        if len(row) > 1 and dtype != "int64":  # a small dtype may not hold the strides
+            other = cast(other, "int64")
         # Beside a number that is no integer, an index is rounded; a plain one is compared exactly.
-        if of in ("int", "bool") or (of == "float" and other.op == "operand" and len(row) == 1):
+        if of in ("int", "bool") or (of == "float" and other.op == "operand"):
             order = tuple(sorted(read))
             yield tuple(Key(label, simplify(_digit(other, row, at)), order) for at, (label, _) in enumerate(row))
 

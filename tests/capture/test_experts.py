@@ -45,7 +45,7 @@ def test_rows_times_their_experts_matrix_are_those_of_torch_on_any_cutting() -> 
     (node,) = [n for n in captured.graph.nodes if isinstance(n, Einsum) and len(n.operands) == 3]
     assert len(cuttable_labels(node)) == 4  # experts too
     graph = check_gradients(product_of_rows, *example())
-    assert kinds(graph).count("grouped") == 2  # nobody asks for the value itself but its sum
+    assert kinds(graph).count("grouped") == 3  # the product and its two adjoints
 
 
 @pytest.mark.parametrize(

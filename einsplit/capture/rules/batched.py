@@ -82,7 +82,7 @@ def _along(position: int, default: object = None, name: str = "dim") -> Row:
 
 def _last(call: Call) -> str | None:
     """Works along the last dimensions, as many as there are pairs in the second argument: the widths of padding."""
-    widths = call.args[1]
+    widths = call.given(1, "pad", ())
     assert isinstance(widths, (list, tuple)), widths
     return _outside(call, [-1 - k for k in range(len(widths) // 2)])
 
@@ -111,7 +111,7 @@ def _recurrent(call: Call) -> str | None:
     """Free along the batch: `x, states [l] b [h], weights -> y, states`, where `batch_first` says where x has it."""
     if len(call.operands[0]) != 3:
         return None
-    series = "b [ {0}t ] [ {0}f ]" if call.args[8] is True else "[ {0}t ] b [ {0}f ]"
+    series = "b [ {0}t ] [ {0}f ]" if call.given(8, "batch_first", False) is True else "[ {0}t ] b [ {0}f ]"
     reads = [series.format("x")]
     for at, shape in enumerate(call.operands[1:]):
         dims = [f"[ p{at}_{k} ]" for k in range(len(shape))]
