@@ -3,7 +3,8 @@
 `extents` and `views` keep dimensions as their finest factors, `build` collects nodes, `settle` names the labels.
 """
 
-from einsplit.builder.build import Builder, Origin, variable_index
+from einsplit.builder.build import Builder, variable_index
 from einsplit.builder.views import Value
+from einsplit.draft import Origin
 
 __all__ = ["Builder", "Origin", "Value", "variable_index"]

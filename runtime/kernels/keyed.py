@@ -33,16 +33,15 @@ def scatter(call: Call, operands: Sequence[Tensor]) -> Tensor:
     # Half precision would lose much on the way; torch's own sums are wider, too.
     wide = torch.float32 if values.dtype in (torch.float16, torch.bfloat16) else values.dtype
     batch, moved, held, width = (_sizes(call, labels) for labels in (each, led, node.chosen, kept))
-    # One place more: values whose key is held elsewhere, or that are padding, are added there and dropped.
-    slots = prod(held) + 1
-    flat = torch.zeros_like(places.hit, dtype=torch.int64)
+    slots = max(1, prod(held))
+    flat = torch.zeros_like(places.hit, dtype=torch.int64)  # where no key is hit the values are 0, and added anywhere
     for size, at in zip(held, places.ats, strict=True):
         flat = flat * size + at
-    place = aligned(torch.where(places.hit, flat, slots - 1), places.labels, [*each, *led])
+    place = aligned(flat, places.labels, [*each, *led])
     place = place.reshape([prod(batch), prod(moved)]) + torch.arange(prod(batch))[:, None] * slots
     sums = torch.zeros([prod(batch) * slots, prod(width)], dtype=wide)
     sums.index_add_(0, place.reshape(-1), values.reshape([place.numel(), prod(width)]).to(wide))
-    opened = sums.reshape([prod(batch), slots, prod(width)])[:, :-1].reshape([*batch, *held, *width])
+    opened = sums.reshape([prod(batch), slots, prod(width)])[:, : prod(held)].reshape([*batch, *held, *width])
     order = [*each, *node.chosen, *kept]
     return opened.permute([order.index(label) for label in node.writes]).to(torch_dtype(node.dtype))
 

@@ -10,7 +10,7 @@ import pytest
 
 import einsplit
 from einsplit.builder import Builder
-from einsplit.graph import Einsum, Graph
+from einsplit.graph import Graph
 from einsplit.solver.prepare import prepare
 from einsplit.solver.pricing.forms import Form, form
 from tests.runtime.test_any_cutting import agree
@@ -64,6 +64,7 @@ ROWS = {
     "adjoint of matrices": Row("t d, t f, t -> e d f", "xxi", "y * where(z == index(e), x, 0)", "grouped", "e"),
     "rows of two labels": Row("b s d, e d f, b s -> b f s", "xxi", "where(z == index(e), x * y, 0)", "grouped", "e"),
     "experts of groups": Row("t d, e d f, t -> e t f", "xxi", "where(z == index(e), x * y, 0)", "grouped", "e"),
+    "experts of all rows": Row("t d, e d f, t -> d f", "xxi", "where(z == index(e), x * y, 0)", "grouped", "e"),
     "not a matrix": Row("t d, e d, t -> t", "xxi", "where(z == index(e), x * y, 0)", "lookup", "e"),
     # What is not decided by keys, or could not be found there, is joined.
     "not mixed radix": Row("t, a c d -> t d", "ix", "where(x == index(a) * 2 + index(c), y, 0)", "join", ""),
@@ -84,7 +85,9 @@ def case_of(row: Row, random: Random) -> Case:
     for k, (labels, kind) in enumerate(zip(terms, row.kinds, strict=True)):
         shape = [SIZES[label] for label in labels]
         name = f"operand{k}"
-        values.append(builder.input(name, shape, {"i": "int64", "x": "float64", "b": "bool"}[kind]))
+        value = builder.input(name, shape, {"i": "int64", "x": "float64", "b": "bool"}[kind])
+        one = f"{' '.join(labels)} -> {' '.join(labels)}"
+        values.append(einsplit.einsum(one, value, join="x + 1") if kind == "x" else value)  # padding is not 0
         drawn = generator.integers(-2, 8, shape)  # some keys are no index
         feeds[name] = drawn if kind == "i" else drawn > 2 if kind == "b" else drawn.astype("float64")
     known = {label for labels in terms for label in labels}
@@ -95,7 +98,7 @@ def case_of(row: Row, random: Random) -> Case:
 
 
 def found_form(graph: Graph) -> Form:
-    (node,) = [node for node in graph.nodes if isinstance(node, Einsum) and not node.name.endswith(("use", "out"))]
+    node = graph.nodes[dict(graph.outputs)["found"]]
     return form(node, [graph.nodes[o.node].dtype for o in node.operands], graph.sizes)
 
 

@@ -19,9 +19,10 @@ def custom_functions(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     while todo:
         node = todo.pop()
+        kind: type = type(node)
         # torch.library makes one for every operator that Python registers: those are known by their operator.
-        if isinstance(node, BackwardCFunction) and not type(node).__name__.startswith("GeneratedBackwardFor_"):
-            found[type(node).__name__.removesuffix("Backward")] = None
+        if issubclass(kind, BackwardCFunction) and not kind.__name__.startswith("GeneratedBackwardFor_"):
+            found[kind.__name__.removesuffix("Backward")] = None
         following = [edge for edge, _ in node.next_functions if edge is not None and edge not in seen]
         seen.update(following)
         todo.extend(following)

@@ -140,7 +140,9 @@ def kept_batch_norm(
     along = [0, *range(2, ndim)]
     count = prod(shape_of(x)[k] for k in along)
     centre = reduce_dims(reader, x, along, False, "mean", widened(0, own), part="mean")
-    apart = elementwise(reader, widened(0, own) - operand(1), x, _trailing(reader, centre, centre.shape, ndim - 2))
+    wide_centre = _trailing(reader, centre, centre.shape, ndim - 2)
+    assert wide_centre is not None
+    apart = elementwise(reader, widened(0, own) - operand(1), x, wide_centre, part="centred")
     spread = reduce_dims(reader, apart, along, False, "mean", operand(0) * operand(0), part="variance")
     scale, shift, wide_spread = (_trailing(reader, p, shape_of(p), ndim - 2) for p in (weight, bias, spread))
     assert wide_spread is not None

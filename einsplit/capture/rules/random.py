@@ -63,7 +63,7 @@ def randn(reader: Reader, *_: object, **__: object) -> object:
     if kind(reader.dtype) != "float":
         return NotImplemented
     length, seed, place = _uniform(reader, reader.shape, 0)
-    turn, _, _ = _uniform(reader, reader.shape, 0)
+    turn = _uniform(reader, reader.shape, 0)[0]
     radius = call("sqrt", const(-2.0) * call("log", const(1.0) - length))  # 1 - u is never 0
     normal = radius * call("cos", turn * const(2 * math.pi))
     return elementwise(reader, _as(reader, normal), seed, place)
