@@ -13,6 +13,7 @@ a state and its next value have factors of the same sizes.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -198,9 +199,8 @@ def check(graph: Graph) -> None:
     for at, node in enumerate(graph.nodes):
         for mistake, remark in _faults(graph, at, node):
             raise GraphError(f"node {at} ({node.name}): {mistake}", node_text(node), remark)
-    names = [node.name for node in graph.nodes if isinstance(node, Input)]
-    for name in names:
-        if names.count(name) > 1:
+    for name, number in Counter(node.name for node in graph.nodes if isinstance(node, Input)).items():
+        if number > 1:
             raise GraphError(f"input {name!r} is defined twice", "Inputs are fed by name: rename one of them.")
     for name, at in graph.outputs:
         if not _is_node(graph, at):
@@ -249,13 +249,14 @@ def _faults(graph: Graph, at: int, node: Node) -> Iterator[Fault]:
 
 
 def _einsum_faults(node: Einsum) -> Iterator[Fault]:
-    join, labels = to_text(node.join), node_labels(node)
+    labels = node_labels(node)
     if node.agg not in MONOIDS:
         yield f"unknown aggregation {node.agg!r}", advice(node.agg, MONOIDS)
     if any(k >= len(node.operands) for k in operands_of(node.join)):
-        yield f"the join {join} has more operands than the node", f"The node has {len(node.operands)}."
+        yield f"the join {to_text(node.join)} has more operands than the node", f"The node has {len(node.operands)}."
     for label in sorted(labels_of(node.join) - set(labels)):
-        yield f"the join {join} has an index that is no label of the node", advice(label, labels, "Labels here")
+        mistake = f"the join {to_text(node.join)} has an index that is no label of the node"
+        yield mistake, advice(label, labels, "Labels here")
 
 
 def _update_faults(graph: Graph, state: int, value: int) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ Source: arXiv 2306.00088 (auto-differentiation of relational computations).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 from einsplit.autodiff.aggregations import seed
@@ -36,7 +36,8 @@ def grad(graph: Graph, of: str, wrt: Sequence[str]) -> Graph:
     unknown or of no real numbers.
     """
     root = _root(graph, of)
-    inputs = [_input(graph, name) for name in wrt]
+    known = graph.inputs  # made anew whenever it is asked for
+    inputs = [_input(graph, known, name) for name in wrt]
     draft = Draft(graph.nodes, graph.sizes)
     pass_ = _Backward(draft, _dependent(graph, inputs))
     one = cast(const(1.0), graph.nodes[root].dtype)
@@ -60,11 +61,11 @@ def _root(graph: Graph, of: str) -> int:
     return at
 
 
-def _input(graph: Graph, name: str) -> int:
-    if name not in graph.inputs:
-        advice = did_you_mean(name, graph.inputs) or f"Inputs: {', '.join(graph.inputs) or 'none'}."
+def _input(graph: Graph, known: Mapping[str, int], name: str) -> int:
+    if name not in known:
+        advice = did_you_mean(name, known) or f"Inputs: {', '.join(known) or 'none'}."
         raise GradientError(f"the graph has no input {name!r}.", advice)
-    at = graph.inputs[name]
+    at = known[name]
     if kind(graph.nodes[at].dtype) != "float":
         raise GradientError(f"input {name!r} is {graph.nodes[at].dtype}.", "Only real numbers have gradients.")
     return at

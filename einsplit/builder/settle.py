@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from string import ascii_lowercase
 
 from einsplit.builder.extents import Extents
@@ -164,7 +164,8 @@ def _unique_names(protos: Sequence[Proto]) -> list[str]:
     for proto in protos:
         name = proto.name
         if not isinstance(proto, ProtoInput):
-            name = next(n for n in (name, *(f"{name}_{k}" for k in range(2, len(protos) + 2))) if n not in taken)
+            others = (f"{proto.name}_{k}" for k in count(2))
+            name = next(each for each in chain((name,), others) if each not in taken)
             taken.add(name)
         found.append(name)
     return found

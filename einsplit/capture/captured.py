@@ -32,7 +32,7 @@ class Captured:
     draws: bool = False  # whether it has the input SEED, which every call feeds anew
 
     def feed(self, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The feeds of a call, from the tensors in its arguments; where it draws random numbers, a seed from torch's."""
+        """The feeds of a call, from the tensors in its arguments; if it draws random numbers, a seed from torch's."""
         found = dict(zip(self.feeds, tensors, strict=True))
         return {**found, SEED: torch.randint(1 << 62, ())} if self.draws else found
 

@@ -36,7 +36,7 @@ def with_updates(graph: Graph, of: str, groups: Sequence[Group], clip_norm: floa
     torch.nn.utils.clip_grad_norm_ does it.
     """
     draft = Draft(graph.nodes, graph.sizes)
-    outputs = dict(graph.outputs)
+    outputs, inputs = dict(graph.outputs), graph.inputs
     names = [name for group in groups for name in group.parameters]
     gradients = {name: outputs.pop(gradient_name(of, name)) for name in names}
     if clip_norm is not None and gradients:
@@ -47,7 +47,7 @@ def with_updates(graph: Graph, of: str, groups: Sequence[Group], clip_norm: floa
     for group in groups:
         rate = draft.add(Input(name=group.rate, dims=(), dtype="float64"))
         for name in group.parameters:
-            parameter = _Parameter(draft, name, graph.inputs[name], gradients[name], rate, now)
+            parameter = _Parameter(draft, name, inputs[name], gradients[name], rate, now)
             updates.extend(RULES[type(group.optimizer)](parameter, group.optimizer))
     return draft.built(tuple(outputs.items()), updates)
 

@@ -175,5 +175,6 @@ def masked_operands(node: Node, found: Form, tables: DigitTables) -> tuple[int, 
     """Operands whose padding must be made the identity first: those of a kernel that sums over padding."""
     if found.kind not in ("contract", "kernel", "grouped"):
         return ()
-    summed = set()
+    led = {*found.chosen, *found.key_labels}  # padding has no key, and is no key
+    summed = {label for label in aggregated_labels(node) if tables[label].is_padded} - led
     return tuple(k for k, o in enumerate(node.operands) if summed & set(o.labels))

@@ -86,11 +86,11 @@ class Lstm(nn.Module):
 class Recommender(nn.Module):
     """Embedding bags, a dense part, and the products of all pairs of them (DLRM, arXiv 1906.00091)."""
 
-    def __init__(self, rows: int, wide: int) -> None:
+    def __init__(self, rows: int, wide: int, hidden: int) -> None:
         super().__init__()
         self.bags = nn.ModuleList(nn.EmbeddingBag(rows, wide, mode="sum") for _ in range(3))
-        self.dense = nn.Sequential(nn.Linear(4, wide), nn.ReLU())
-        self.top = nn.Linear(wide + 6, 1)
+        self.dense = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, wide), nn.ReLU())
+        self.top = nn.Sequential(nn.Linear(wide + 6, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def forward(self, dense: Tensor, categories: Tensor) -> Tensor:
         parts = [self.dense(dense), *(bag(categories[:, k]) for k, bag in enumerate(self.bags))]
@@ -101,8 +101,8 @@ class Recommender(nn.Module):
 
 
 def recommender(real: bool) -> Example:
-    rows, wide, batch = (100_000, 64, 512) if real else (20, 8, 3)
-    return Example(Recommender(rows, wide), (torch.randn(batch, 4), torch.randint(0, rows, (batch, 3, 5))), {})
+    rows, wide, hidden, batch = (100_000, 64, 512, 512) if real else (20, 8, 6, 3)
+    return Example(Recommender(rows, wide, hidden), (torch.randn(batch, 4), torch.randint(0, rows, (batch, 3, 5))), {})
 
 
 def transformer(real: bool) -> Example:

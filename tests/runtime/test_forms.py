@@ -47,6 +47,9 @@ ROWS = {
     "at places of a window": Row(
         "h d, c -> s d", "xx", "where(index(h) == index(s) + index(c) - 1, x * y, 0)", "lookup", "h"
     ),
+    "keys that ask each other": Row(
+        "d, v, v d -> ", "iix", "where((x == index(v)) & (y == index(d)), z, 0)", "lookup", "v"
+    ),
     "booleans": Row("t, v -> t", "ib", "where(x == index(v), y, false)", "lookup", "v", "any"),
     "added to rows": Row("b s, b s d -> v d", "ix", "where(x == index(v), y, 0)", "scatter", "v"),
     "added to rows of each": Row("b t, b t d -> b v d", "ix", "where(x == index(v), y, 0)", "scatter", "v"),
@@ -73,6 +76,7 @@ ROWS = {
     "the largest": Row("t, v d -> t d", "ix", "where(x == index(v), y, 0)", "join", "", "max"),
     "an index asked for twice": Row("t, v -> t", "ix", "where(x == index(v), y * index(v), 0)", "join", ""),
     "a key of real numbers computed": Row("t, v -> t", "xx", "where(x * 2 == index(v), y, 0)", "join", ""),
+    "a key of its own label": Row("v, v d -> d", "ix", "where(x == index(v), y, 0)", "join", ""),
     "nothing summed": Row("t, v -> t v", "ix", "where(x == index(v), y, 0)", "join", ""),
 }
 

@@ -15,7 +15,7 @@ Loss = Callable[..., Tensor]
 
 
 class Net(nn.Module):
-    """A bias, a matrix and a scale that one row of a table is looked up for."""
+    """Two layers, and a scale of its own for every result."""
 
     def __init__(self) -> None:
         super().__init__()

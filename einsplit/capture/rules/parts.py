@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import gcd
 
 from einsplit.builder import variable_index
 from einsplit.builder.views import Factor, Value, insert, reshape
@@ -44,14 +45,24 @@ def slice_(
 
 
 def _equal_part(reader: Reader, value: Value, dim: int, first: int, length: int) -> Value | None:
-    """The elements first ... first + length along `dim`, where they are one of equal parts of a label."""
+    """The elements first ... first + length along `dim`, where they are one or several of equal parts of a label.
+
+    One is picked. Several are sliced along the label that numbers the parts; the label inside a part stays free.
+    """
     size = value.shape[dim]
     if length == size:
         return value
-    if not length or size % length or first % length:
+    each = gcd(size, first, length)
+    if each < 2 and length > 1:
         return None
-    parts = reshape(value, (*value.shape[:dim], size // length, length, *value.shape[dim + 1 :]))
-    return None if parts is None else pick(reader, parts, dim, first // length)
+    front, back = value.shape[:dim], value.shape[dim + 1 :]
+    parts = reshape(value, (*front, size // each, each, *back)) if length else None
+    if parts is None:
+        return None
+    if length == each:
+        return pick(reader, parts, dim, first // each)
+    taken = _along(reader, "slice", [parts], dim, {"start": first // each, "step": 1}, length // each)
+    return reader.builder.reshape(taken, (*front, length, *back), reader.origin())
 
 
 @rule(
