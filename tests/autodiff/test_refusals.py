@@ -122,8 +122,7 @@ def test_a_complex_kernel_is_named() -> None:
         ),
     ]
     message = (
-        "loss: complex numbers are not differentiated: abs(x).\n"
-        "  Compute with real and imaginary parts, or detach it."
+        "loss: complex numbers are not differentiated: abs(x).\n  Compute with real and imaginary parts, or detach it."
     )
     with pytest.raises(GradientError) as caught:
         grad(Graph(tuple(changed), case.graph.sizes, (("loss", 2),)), "loss", ["x0"])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from einsplit.capture.rules.batched import ROWS
+from einsplit.capture.rules.others.batched import ROWS
 from einsplit.graph import Graph, Kernel
 from einsplit.solver.sharding import cuttable_labels
 from tests.capture.driver import check

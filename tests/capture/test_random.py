@@ -1,4 +1,4 @@
-"""Random numbers: drawn by seed and place, so that no plan changes them; what is drawn has the distribution asked for."""
+"""Random numbers: drawn by seed and place, so no plan changes them; what is drawn has the distribution asked for."""
 
 from random import Random
 

@@ -10,7 +10,7 @@ from einsplit.builder import variable_index
 from einsplit.builder.views import Value
 from einsplit.capture.joins import elementwise, in_dtype, reduce_dims, shape_of, wide, widened
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.unknown import unknown
+from einsplit.capture.rules.others.unknown import unknown
 from einsplit.scalar import Expr, call, cast, const, operand
 
 MODES = ("sum", "mean", "max")

@@ -17,7 +17,7 @@ from einsplit.builder.views import Value, expand
 from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Reader
-from einsplit.capture.rules.batched import LINEAR_ALGEBRA, Call, Signature, signature
+from einsplit.capture.rules.others.batched import LINEAR_ALGEBRA, Call, Signature, signature
 from einsplit.dtypes import kind
 from einsplit.kernels.aten import recorded_arguments
 from einsplit.torch_dtypes import torch_dtype

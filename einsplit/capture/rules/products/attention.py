@@ -10,8 +10,8 @@ from einsplit.builder.views import Value, expand, insert
 from einsplit.capture.formulas import Formula
 from einsplit.capture.joins import contract, dtype_of, elementwise, pointwise, shape_of
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.random import dropped
-from einsplit.capture.rules.reduce import softmax_over
+from einsplit.capture.rules.elementwise.random import dropped
+from einsplit.capture.rules.reductions.reduce import softmax_over
 from einsplit.scalar import call, cast, const, index, operand
 
 

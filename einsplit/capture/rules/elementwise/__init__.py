@@ -1,0 +1,1 @@
+"""Operators that act element by element: arithmetic, casts and constants, random numbers."""

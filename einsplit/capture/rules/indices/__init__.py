@@ -1,0 +1,1 @@
+"""Operators that choose by index: gathers, scatters, embedding bags."""

@@ -1,0 +1,1 @@
+"""What has no rule of its own: kernels of torch, with free labels where the operator leaves them free."""

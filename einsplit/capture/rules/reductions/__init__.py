@@ -1,0 +1,1 @@
+"""Aggregations, and what is composed of them: softmax, norms, losses."""
