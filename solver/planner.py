@@ -10,7 +10,7 @@ from einsplit.graph import Graph, node_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import NodePlan, Plan, Status, realise
 from einsplit.solver.plan.rows import row_price, runner_up
-from einsplit.solver.prepare import prepare
+from einsplit.solver.prepare import computed, prepare
 from einsplit.solver.published.experts import all_whole, data_parallel
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.problem import Problem, Solution
@@ -102,7 +102,7 @@ def _written(graph: Graph, machine: Machine, method: str, status: Status, found:
     price = problem.price(shardings)
     exact = price.seconds if status == "exact" else None
     return Plan(
-        graph=graph.hash,
+        graph=computed(graph).hash,
         machine=machine,
         method=method,
         status=status,

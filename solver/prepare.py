@@ -19,13 +19,21 @@ from opt_einsum import get_symbol
 
 from einsplit.draft import Rewriting
 from einsplit.graph import Einsum, Graph, Input, Node, Operand, aggregated_labels, factors, node_labels
-from einsplit.passes import drop_stops
+from einsplit.passes import drop_dead, drop_stops, read_through
 from einsplit.scalar import const, is_product, operand
 
 
 def prepare(graph: Graph) -> Graph:
     """The graph that is planned and run."""
-    return insert_uses(split_means(split_products(drop_stops(graph))))
+    return insert_uses(split_means(split_products(computed(graph))))
+
+
+def computed(graph: Graph) -> Graph:
+    """What the graph computes, and nothing of what its gradient would be: a plan is for this graph, by its hash.
+
+    So a program traced where gradients are asked for and one traced where they are not have one plan.
+    """
+    return drop_dead(read_through(drop_stops(graph)))
 
 
 def split_products(graph: Graph) -> Graph:

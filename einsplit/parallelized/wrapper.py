@@ -27,6 +27,7 @@ from einsplit.runtime.session import Session
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
 from einsplit.solver.planner import make_plan
+from einsplit.solver.prepare import computed
 from einsplit.solver.program import Program
 
 MAX_SESSIONS = 4  # call signatures whose devices stay alive; the least recently used goes first
@@ -205,8 +206,9 @@ class Parallelized(Generic[P, R]):
 
     def _planned(self, captured: Captured, signature: Signature) -> tuple[Plan, Program]:
         graph = captured.graph
+        own = computed(graph).hash
         for other in self._compiled.values():
-            if other.plan.graph == graph.hash:
+            if other.plan.graph == own:
                 return other.plan, other.program
         plan = self._given if self._given is not None else make_plan(graph, self._machine)
         try:

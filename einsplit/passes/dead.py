@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from einsplit.draft import Rewriting
-from einsplit.graph import Graph
+from einsplit.graph import Graph, Input
 
 
 def drop_dead(graph: Graph) -> Graph:
-    """Inputs go too; labels that nothing has any more lose their size."""
+    """Data stays, needed or not: it is what callers feed. Parameters and state go with the rest."""
     needed = {at for _, at in graph.outputs} | {at for pair in graph.updates for at in pair}
+    needed |= {at for at, node in enumerate(graph.nodes) if isinstance(node, Input) and node.role == "data"}
     for at in range(len(graph.nodes) - 1, -1, -1):
         if at in needed:
             needed.update(row.node for row in graph.nodes[at].operands)

@@ -58,6 +58,7 @@ class Strange(nn.Module):
 INDEX = torch.tensor(
     [[0, 2, 1, 5, 4, 3], [3, 3, 0, 0, 1, 1], [5, 4, 3, 2, 1, 0], [0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 0]]
 )
+PERMUTED = torch.tensor([3, 4, 0, 1, 5, 2]).expand(5, 6)
 OPERATORS = {
     "custom": (lambda x: cube(x, 0.5), "einsplit_tests.cube"),
     "svd": (lambda x: torch.linalg.svd(x, full_matrices=False).S, "aten.linalg_svd"),
