@@ -52,7 +52,6 @@ def call_signature(function: Callable[..., object], args: Sequence[object], kwar
         tuple((id(module), module.training) for module in modules),
         torch.get_default_dtype(),
         torch.get_default_device(),
-        torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
         torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"),
     )

@@ -52,7 +52,9 @@ def export(
     seen = wrapper.seen  # torch gives a module back the attributes it had before the export
     outside = tensors_of(function)
     copies = {name: tensor.clone() for name, tensor in outside.items()}
-    with torch.set_grad_enabled(training or torch.is_grad_enabled()):
+    # Always: one program for calls with and without gradients; and some modules of torch, told that none are wanted,
+    # take a fused operator that nobody can cut.
+    with torch.enable_grad():
         recorded = traced(wrapper, [stand_in(tensor) for _, tensor in found])
     if training:
         refuse_custom(seen.functions)

@@ -79,20 +79,22 @@ def test_memory_behind_a_view_is_read_of_whole_tensors_only_whichever_came_first
                     fast(x)
 
 
-def test_whether_gradients_are_asked_for_is_traced_anew():
+def test_whether_an_argument_requires_gradients_is_traced_anew():
     def by_flag(x):
         return x * 2 if x.requires_grad else x * 3
-
-    def by_mode(x):
-        return x * 2 if torch.is_grad_enabled() else x * 5 if torch.is_inference_mode_enabled() else x * 3
 
     with parallelize(by_flag, devices=2) as fast:
         for x in (A, A.clone().requires_grad_(), A):
             same(fast(x).detach(), by_flag(x).detach())
-    with parallelize(by_mode, devices=2) as fast:
-        for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
-            with mode():
-                same(fast(A), by_mode(A))
+
+
+def test_a_function_is_traced_with_gradients_enabled_and_one_session_serves_both_modes():
+    with parallelize(lambda x: x * 2 if torch.is_grad_enabled() else x * 3, devices=2) as fast:
+        same(fast(A), A * 2)
+        session = fast.session(A)
+        with torch.no_grad():
+            same(fast(A), A * 2)
+            assert fast.session(A) is session
 
 
 def test_whether_a_parameter_requires_gradients_is_traced_anew():
