@@ -6,8 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 DEMO := -m demo
-# Test processes at a time.
-JOBS ?= 2
+# Test processes at a time: one more than cores, for those of Ray wait more than they compute.
+JOBS ?= 3
 # Address of an index that holds other builds of torch than pip's default one; empty: pip's default.
 TORCH_INDEX ?=
 
