@@ -23,8 +23,8 @@ class _NoGradients(torch.autograd.Function):
     def backward(ctx: FunctionCtx, *gradients: torch.Tensor) -> torch.Tensor:
         raise RunError(
             "what parallelize makes runs forward only: its results have no gradients.\n"
-            "  To train, use einsplit.train_step. Where no gradient is meant to flow, call under torch.no_grad() or detach "
-            "the result."
+            "  To train, use einsplit.train_step. Where no gradient is meant to flow, call under torch.no_grad() or "
+            "detach the result."
         )
 
 

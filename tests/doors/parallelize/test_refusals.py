@@ -121,8 +121,8 @@ def test_going_backward_is_an_error_and_not_a_silent_zero(net, x):
             (found.sum() + net(x).sum()).backward()
     assert str(caught.value) == (
         "what parallelize makes runs forward only: its results have no gradients.\n"
-        "  To train, use einsplit.train_step. Where no gradient is meant to flow, call under torch.no_grad() or detach the "
-        "result."
+        "  To train, use einsplit.train_step. Where no gradient is meant to flow, call under torch.no_grad() or "
+        "detach the result."
     )
 
 
