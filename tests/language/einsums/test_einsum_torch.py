@@ -15,8 +15,8 @@ from einsplit.einsum import einsum
 from einsplit.evaluate import evaluate
 from einsplit.graph import Einsum, Input
 from einsplit.scalar.trace import maximum
-from tests.language.einsums import Case, cases
-from tests.language.loop import agrees
+from tests.language.einsums.cases import Case, cases
+from tests.language.einsums.loop import agrees
 
 
 def called(case: Case) -> np.ndarray:

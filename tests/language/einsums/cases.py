@@ -1,7 +1,7 @@
 """Random einsums, drawn as labels, shapes and a tree; from these the text for `einsum` is written.
 
 Nothing here knows the notation's parser, the scalar algebra or the evaluator. What a case must give is found in
-`tests.language.loop`.
+`tests.language.einsums.loop`.
 """
 
 import math

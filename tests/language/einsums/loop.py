@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from tests.language.einsums import Case, Number, Tree
+from tests.language.einsums.cases import Case, Number, Tree
 
 MEANING: dict[str, Callable[..., Number]] = {
     "+": lambda x, y: x + y,

@@ -10,8 +10,8 @@ from einsplit.einsum import einsum
 from einsplit.evaluate import evaluate
 from einsplit.evaluate import join as join_room
 from einsplit.scalar.trace import exp, index, where
-from tests.language.einsums import Case, cases
-from tests.language.loop import agrees, expected
+from tests.language.einsums.cases import Case, cases
+from tests.language.einsums.loop import agrees, expected
 
 
 def called(case: Case) -> np.ndarray:

@@ -24,7 +24,7 @@ from einsplit.scalar import (
     substitute,
     to_text,
 )
-from tests.language.expressions import branches, numbers, same_bits, values_of
+from tests.language.scalars.expressions import branches, numbers, same_bits, values_of
 
 
 @given(numbers("float"), numbers("float"))

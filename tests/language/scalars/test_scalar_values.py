@@ -21,7 +21,7 @@ from einsplit.scalar import (
     result_dtype,
     typed_steps,
 )
-from tests.language.expressions import Array, expressions, numbers, values_of
+from tests.language.scalars.expressions import Array, expressions, numbers, values_of
 
 # ------------------------------------------------------------------------------------------------ dtypes
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from einsplit.errors import DtypeError, EinsplitError, NotationError
 from einsplit.scalar import Expr, const, operand, parse_join, to_text, trace, trace_join
-from tests.language.expressions import LABELS, expressions
+from tests.language.scalars.expressions import LABELS, expressions
 
 # ------------------------------------------------------------------------------------------------ text
 
