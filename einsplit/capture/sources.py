@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 _OTHERS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent))
 _STANDARD = sysconfig.get_path("stdlib") + "/"
+_TRACING = str(Path(__file__).parent / "export" / "tracing.py")  # which calls the user's function
 _KEY = "einsplit.line"
 
 
@@ -53,8 +54,9 @@ def line_of_error(error: BaseException) -> str:
 
 
 def _line_of_frame(frame: FrameType | None) -> str:
+    """The innermost of the user's lines under the traced call; above that are those of who asked for the tracing."""
     while frame is not None and not _is_users(frame.f_code.co_filename):
-        frame = frame.f_back
+        frame = None if frame.f_code.co_filename == _TRACING else frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import einsplit
 from einsplit.capture import capture
 from einsplit.capture.export import export
 from einsplit.graph import Einsum, Kernel
@@ -250,3 +251,26 @@ def test_exporting_twice_leaves_the_module_as_it_was(linear: torch.nn.Linear) ->
     export(module, (X,), {})
     assert {name: dict(vars(part)) for name, part in module.named_modules()} == before
     assert module.training and not module[1].training
+
+
+@dataclass(slots=True)
+class Holder:
+    """An object without a __dict__."""
+
+    net: torch.nn.Module
+
+
+def test_a_module_in_a_slotted_object_that_a_function_closes_over_is_found() -> None:
+    holder = Holder(torch.nn.Linear(3, 2))
+    graph = einsplit.trace(lambda x: holder.net(x), torch.zeros(4, 3))
+    assert {name: graph.nodes[at].role for name, at in graph.inputs.items()} == {
+        "weight": "parameter",
+        "bias": "parameter",
+        "x": "data",
+    }
+
+
+def test_where_no_line_is_the_users_none_is_shown() -> None:
+    """Not that of who asked for the tracing, which is this one."""
+    graph = einsplit.trace(torch.nn.LSTM(6, 8), torch.zeros(2, 5, 6))
+    assert {node.source for node in graph.nodes if node.name.startswith("lstm")} == {""}

@@ -63,6 +63,17 @@ def _inside(name: str, part: object) -> Iterator[tuple[str, object]]:
         yield from vars(part).items()
         if callable(part):
             yield name, type(part).__call__  # the class's own function, for its names
+    elif not isinstance(part, (type, ModuleType)):
+        yield from _slots(part)
+
+
+def _slots(part: object) -> Iterator[tuple[str, object]]:
+    """What an object without a __dict__ holds, a slotted dataclass for one."""
+    for kind in type(part).__mro__:
+        own = vars(kind).get("__slots__", ())
+        for slot in (own,) if isinstance(own, str) else tuple(own):
+            if isinstance(slot, str) and hasattr(part, slot):
+                yield slot, getattr(part, slot)
 
 
 def _names(code: CodeType) -> Iterator[str]:
