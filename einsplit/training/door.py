@@ -12,7 +12,7 @@ from einsplit.errors import EinsplitError, MachineError, advice, type_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
 from einsplit.torch_dtypes import torch_dtype
-from einsplit.training.step import TrainStep
+from einsplit.training.step import Settings, TrainStep
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -61,7 +61,7 @@ def train_step(
         raise MachineError(f"devices={devices}: the plan is for {given.machine.num_devices}", "Leave devices out.")
     chosen = given.machine if given is not None else as_machine("cpu" if machine is None else machine, devices)
     own_loss = loss if precision == "float32" else autocast_loss(loss, torch_dtype(precision))
-    return TrainStep(model, own_loss, optimizer, chosen, backend, given, clip_norm, strict)
+    return TrainStep(model, own_loss, optimizer, Settings(chosen, backend, given, clip_norm, strict))
 
 
 def autocast_loss(loss: Callable[..., torch.Tensor], dtype: torch.dtype) -> Callable[..., torch.Tensor]:

@@ -27,6 +27,17 @@ from einsplit.training.groups import Trained, refuse_shared_memory, trained
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """How steps are planned and run."""
+
+    machine: Machine
+    backend: str
+    plan: Plan | None  # to be used, instead of a search
+    clip_norm: float | None
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Compiled:
     """What one shape of batch was traced, planned and compiled to."""
 
@@ -45,24 +56,12 @@ class TrainStep:
     """
 
     def __init__(
-        self,
-        model: torch.nn.Module,
-        loss: Callable[..., Tensor],
-        optimizer: object,
-        machine: Machine,
-        backend: str,
-        given: Plan | None,
-        clip_norm: float | None,
-        strict: bool = False,
+        self, model: torch.nn.Module, loss: Callable[..., Tensor], optimizer: object, settings: Settings
     ) -> None:
         self._model = model
         self._loss = functools.partial(loss, model)
         self._optimizer = optimizer
-        self._machine = machine
-        self._backend = backend
-        self._given = given
-        self._clip_norm = clip_norm
-        self._strict = strict
+        self._settings = settings
         self._compiled: dict[Hashable, _Compiled] = {}
         self._running: tuple[_Compiled, Session] | None = None
         self._state: dict[str, Tensor] = {}  # what steps have changed and the running session does not have
@@ -130,7 +129,9 @@ class TrainStep:
 
     def __repr__(self) -> str:
         name = type(self._model).__name__
-        return f"<train step of {name} on {self._machine.name}, {self._backend}, {self.num_steps} made>"
+        return (
+            f"<train step of {name} on {self._settings.machine.name}, {self._settings.backend}, {self.num_steps} made>"
+        )
 
     def _lose(self, session: Session) -> None:
         """The devices no longer agree on the state. Before the first step there is none."""
@@ -154,7 +155,7 @@ class TrainStep:
             return self._running[1]
         self.close()
         state = self._held()
-        session = open_session(compiled.program, self._backend)
+        session = open_session(compiled.program, self._settings.backend)
         try:
             for name in compiled.program.parameters:
                 session.put(name, state.pop(name) if name in state else self._start(compiled, name))
@@ -181,10 +182,10 @@ class TrainStep:
                 raise EinsplitError(mistake, "Return one number.")
             refuse_shared_memory(self._model)
             groups = trained(self._optimizer, self._trainable(captured))
-            graph = train_graph(captured.graph, groups.groups, self._clip_norm)
-            if self._strict:
+            graph = train_graph(captured.graph, groups.groups, self._settings.clip_norm)
+            if self._settings.strict:
                 refuse_whole(graph)
-            plan = self._given if self._given is not None else make_plan(graph, self._machine)
+            plan = self._settings.plan if self._settings.plan is not None else make_plan(graph, self._settings.machine)
             program = compile_plan(plan, graph)
             self._compiled[signature.call] = _Compiled(captured, groups, graph, plan, program)
         return self._compiled[signature.call]

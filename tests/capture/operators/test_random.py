@@ -31,6 +31,31 @@ def test_dropout_keeps_the_share_it_should_and_scales_it(share):
     np.testing.assert_allclose(found[kept], 1 / (1 - share), rtol=1e-6)
 
 
+def rewritten(function):
+    """As `function`, but with an operator in place, for which torch rewrites the whole program."""
+
+    def apply(x):
+        y = function(x)
+        y = y + 0
+        return y.mul_(1)
+
+    return apply
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_dropout_beside_operators_in_place_is_what_it_is_alone(share):
+    found = drawn(rewritten(lambda x: F.dropout(x, share) + 0 * F.dropout(x, 0.5)), ONES)["output"]
+    kept = found != 0
+    assert abs(kept.mean() - (1 - share)) < 0.005
+    np.testing.assert_allclose(found[kept], 1 / max(1 - share, 1e-9), rtol=1e-6)
+
+
+def test_dropout_of_channels_beside_operators_in_place_drops_whole_channels():
+    found = drawn(rewritten(lambda x: F.dropout2d(x, 0.5)), torch.ones(40, 50, 3, 4))["output"]
+    assert (found == found[:, :, :1, :1]).all()
+    assert set(np.unique(found)) == {0.0, 2.0}
+
+
 def test_equal_seeds_draw_equal_numbers_and_others_do_not():
     first, again, other = (drawn(lambda x: F.dropout(x, 0.5), ONES, seed=seed)["output"] for seed in (1, 1, 2))
     assert (first == again).all()
@@ -64,9 +89,12 @@ def test_everything_dropped_is_zero_and_nothing_dropped_is_itself():
         (lambda: torch.rand(300, 400, dtype=torch.float64), 0.5, 12**-0.5, 0.0, 1.0),
         (lambda: torch.randn(300, 400), 0.0, 1.0, -6.0, 6.0),
         (lambda: torch.randint(3, 7, (300, 400)), 4.5, 1.25**0.5, 3, 6),
+        (lambda: torch.empty(300, 400).uniform_(-1, 3), 1.0, 16**0.5 / 12**0.5, -1.0, 3.0),
+        (lambda: torch.empty(300, 400).normal_(5.0, 2.0), 5.0, 2.0, -8.0, 18.0),
+        (lambda: torch.empty(300, 400).bernoulli_(0.25), 0.25, (0.25 * 0.75) ** 0.5, 0.0, 1.0),
         (lambda: torch.bernoulli(torch.full((300, 400), 0.25)), 0.25, (0.25 * 0.75) ** 0.5, 0.0, 1.0),
     ],
-    ids=["rand", "float64", "randn", "randint", "bernoulli"],
+    ids=["rand", "float64", "randn", "randint", "uniform_", "normal_", "bernoulli_", "bernoulli"],
 )
 def test_numbers_have_the_distribution_asked_for(function, mean, deviation, low, high):
     found = drawn(lambda x: function() + 0 * x.sum().to(function().dtype), torch.zeros(2))["output"].astype(np.float64)

@@ -50,6 +50,28 @@ def dropout(reader: Reader, x: Known, share: float, train: bool) -> Known:
     return dropped(reader, x, share, whole)
 
 
+@rule("aten.native_dropout.default")
+def native_dropout(reader: Reader, x: Known, share: float, train: bool | None) -> list[Known]:
+    """What torch makes of dropout where it rewrites a program: the result, and which elements it kept."""
+    uniform, seed, place = _uniform(reader, shape_of(x), 0)
+    kept: Known = elementwise(reader, call("ge", uniform, const(share)), seed, place, part="kept")
+    if train is False or share == 0:
+        return [x, elementwise(reader, call("eq", operand(0), operand(0)), kept)]
+    if share >= 1:
+        return [elementwise(reader, operand(0) * const(0.0), x), kept]
+    own = dtype_of(x)
+    chosen = call("where", operand(1), widened(0, own) * const(1 / (1 - share)), const(0.0))
+    return [elementwise(reader, chosen if own == wide(own) else cast(chosen, own), x, kept), kept]
+
+
+@rule("aten.uniform.default")
+def uniform_(reader: Reader, x: Known, low: float = 0.0, high: float = 1.0, **_: object) -> object:
+    """Uniform numbers from [low, high)."""
+    uniform, seed, place = _uniform(reader, reader.shape, 0)
+    scaled = uniform * const(float(high - low)) + const(float(low))
+    return elementwise(reader, _as(reader, scaled), seed, place) if kind(reader.dtype) == "float" else NotImplemented
+
+
 @rule("aten.rand.default", "aten.rand_like.default")
 def rand(reader: Reader, *_: object, **__: object) -> object:
     """Uniform numbers from [0, 1)."""
@@ -62,11 +84,25 @@ def randn(reader: Reader, *_: object, **__: object) -> object:
     """Normal numbers of mean 0 and variance 1: sqrt(-2 log u) cos(2 pi v). Source: Box and Muller, 1958."""
     if kind(reader.dtype) != "float":
         return NotImplemented
+    normal, seed, place = _normal(reader)
+    return elementwise(reader, _as(reader, normal), seed, place)
+
+
+@rule("aten.normal_functional.default")
+def normal_(reader: Reader, x: Known, mean: float = 0.0, deviation: float = 1.0, **_: object) -> object:
+    """Normal numbers of that mean and deviation."""
+    if kind(reader.dtype) != "float":
+        return NotImplemented
+    normal, seed, place = _normal(reader)
+    moved = normal * const(float(deviation)) + const(float(mean))
+    return elementwise(reader, _as(reader, moved), seed, place)
+
+
+def _normal(reader: Reader) -> tuple[Expr, Value, Formula]:
     length, seed, place = _uniform(reader, reader.shape, 0)
     turn = _uniform(reader, reader.shape, 0)[0]
     radius = call("sqrt", const(-2.0) * call("log", const(1.0) - length))  # 1 - u is never 0
-    normal = radius * call("cos", turn * const(2 * math.pi))
-    return elementwise(reader, _as(reader, normal), seed, place)
+    return radius * call("cos", turn * const(2 * math.pi)), seed, place
 
 
 @rule("aten.randint.default", "aten.randint.low", "aten.randint_like.default", "aten.randint_like.low_dtype")
