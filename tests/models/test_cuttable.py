@@ -14,10 +14,9 @@ from tests.models.shares import share
 from tests.models.zoo import ZOO
 
 LEAST = 0.99
-NOT_YET = ("torch.nn.Transformer",)  # a slice of the last two thirds of its packed weights runs whole along them
 
 
-@pytest.mark.parametrize("name", [name for name in ZOO if name not in NOT_YET])
+@pytest.mark.parametrize("name", list(ZOO))
 def test_nothing_heavy_in_a_model_and_in_its_gradient_is_whole(name: str) -> None:
     case = differentiated(ZOO[name].build_real())
     for graph in (tidy(case.captured.graph), case.graph):
