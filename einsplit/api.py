@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from einsplit.errors import EinsplitError, MachineError, PlanError, RunError, did_you_mean
+from einsplit.errors import EinsplitError, MachineError, PlanError, RunError, did_you_mean, type_text
 from einsplit.graph import Graph
 from einsplit.report import refuse_whole
-from einsplit.solver.machine import Machine, load_machine
+from einsplit.solver.machine import Machine, check_devices, load_machine
 from einsplit.solver.plan import Plan, realise
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
@@ -34,7 +34,7 @@ def trace(function: Callable[..., object], *args: object, strict: bool | None = 
     where a kernel runs whole, on every device.
     """
     if not callable(function) or isinstance(function, type):
-        raise EinsplitError(f"trace takes a function or a module and its arguments, not {_kind(function)}")
+        raise EinsplitError(f"trace takes a function or a module and its arguments, not {type_text(function)}")
     if strict is not None and _takes_strict(function):
         advice = "Give the function its own by functools.partial(function, strict=...)."
         raise EinsplitError("both trace and the function have an argument `strict`", advice)
@@ -70,7 +70,7 @@ def plan(
     MachineError for a machine that is not there.
     """
     if not isinstance(graph, Graph):
-        raise PlanError(f"plan takes a Graph, not {_kind(graph)}: plan(trace(model, x), 4)")
+        raise PlanError(f"plan takes a Graph, not {type_text(graph)}: plan(trace(model, x), 4)")
     return make_plan(graph, as_machine(machine), method, progress)
 
 
@@ -83,8 +83,22 @@ def as_machine(machine: Machine | str | Path | int, devices: int | None = None) 
     if isinstance(machine, (str, Path)):
         return load_machine(str(machine), devices)
     if not isinstance(machine, (int, float)):  # a float is a count too, a wrong one, and is told so
-        raise MachineError(f"a machine is a Machine, a name (cpu-4), a file or a device count, not {_kind(machine)}")
+        raise MachineError(
+            f"a machine is a Machine, a name (cpu-4), a file or a device count, not {type_text(machine)}"
+        )
     return load_machine("cpu", machine)
+
+
+def machine_for(given: Plan | None, machine: Machine | str | Path | None, devices: int | None) -> Machine:
+    """The machine that a plan, a machine and a device count agree on."""
+    if given is None:
+        return as_machine("cpu" if machine is None else machine, devices)
+    own = given.machine
+    if machine is not None and as_machine(machine, devices) != own:
+        raise PlanError(f"the plan is for machine {own.name!r}, which is not the machine given: leave machine out")
+    if devices is not None and check_devices(devices) != own.num_devices:
+        raise MachineError(f"devices={devices}: the plan is for {own.num_devices}; leave devices out")
+    return own
 
 
 def compile_plan(plan: Plan | str | Path, graph: Graph) -> Program:
@@ -100,7 +114,7 @@ def as_plan(plan: Plan | str | Path) -> Plan:
     if isinstance(plan, Plan):
         return plan
     if not isinstance(plan, (str, Path)):
-        raise PlanError(f"plan is a Plan or the name of a plan file, not {_kind(plan)}")
+        raise PlanError(f"plan is a Plan or the name of a plan file, not {type_text(plan)}")
     return Plan.load(plan)
 
 
@@ -128,8 +142,3 @@ def check_backend(backend: object) -> None:
     if backend not in BACKENDS:
         near = did_you_mean(backend, BACKENDS) if isinstance(backend, str) else ""
         raise RunError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}. {near}".rstrip())
-
-
-def _kind(value: object) -> str:
-    """`the class Net`, `int`: for messages."""
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

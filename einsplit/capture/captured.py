@@ -34,6 +34,7 @@ class Captured:
     def feed(self, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """The feeds of a call, from the tensors in its arguments; if it draws random numbers, a seed from torch's."""
         found = dict(zip(self.feeds, tensors, strict=True))
+        # From torch's own generator, so that torch.manual_seed repeats what is drawn.
         return {**found, SEED: torch.randint(1 << 62, ())} if self.draws else found
 
     def rebuild(self, fetches: Mapping[str, torch.Tensor]) -> object:

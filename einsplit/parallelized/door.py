@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar, overload
 
-from einsplit.api import as_machine, as_plan, check_backend
-from einsplit.errors import EinsplitError, MachineError, PlanError
+from einsplit.api import as_plan, check_backend, machine_for
+from einsplit.errors import EinsplitError
 from einsplit.parallelized.wrapper import Parallelized
-from einsplit.solver.machine import Machine, check_devices
+from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
 
 P = ParamSpec("P")
@@ -66,7 +66,7 @@ def parallelize(
         raise EinsplitError(f"parallelize({function}): name the device count, parallelize(devices={function})")
     check_backend(backend)
     given = as_plan(plan) if plan is not None else None
-    chosen = _chosen(given, machine, devices)
+    chosen = machine_for(given, machine, devices)
 
     def wrap(inner: Callable[P, R]) -> Parallelized[P, R]:
         if isinstance(inner, type):
@@ -81,15 +81,3 @@ def parallelize(
         return Parallelized(inner, chosen, backend, given, strict)
 
     return wrap if function is None else wrap(function)
-
-
-def _chosen(given: Plan | None, machine: Machine | str | Path | None, devices: int | None) -> Machine:
-    """The machine that a plan, a machine and a device count agree on."""
-    if given is None:
-        return as_machine("cpu" if machine is None else machine, devices)
-    own = given.machine
-    if machine is not None and as_machine(machine, devices) != own:
-        raise PlanError(f"the plan is for machine {own.name!r}, which is not the machine given: leave machine out")
-    if devices is not None and check_devices(devices) != own.num_devices:
-        raise MachineError(f"devices={devices}: the plan is for {own.num_devices}; leave devices out")
-    return own

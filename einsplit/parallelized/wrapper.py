@@ -17,7 +17,6 @@ import torch
 
 from einsplit.api import compile_plan, open_session
 from einsplit.capture import Captured, capture
-from einsplit.capture.reader import SEED
 from einsplit.errors import PlanError, RunError
 from einsplit.parallelized.gradients import without_gradients
 from einsplit.parallelized.signature import Signature, call_signature
@@ -171,10 +170,7 @@ class Parallelized(Generic[P, R]):
                 if compiled.shipped.get(name) != version:
                     session.put(name, tensor)
                     compiled.shipped[name] = version
-            feeds = compiled.captured.feed(signature.tensors)
-            if SEED in compiled.program.feeds:
-                feeds[SEED] = torch.randint(2**63 - 1, ())  # from torch's own generator: torch.manual_seed repeats it
-            return session.step(feeds)
+            return session.step(compiled.captured.feed(signature.tensors))
         except BaseException:
             compiled.close()  # the devices no longer agree: the next call starts new ones
             raise

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from einsplit.api import as_machine, as_plan, check_backend
-from einsplit.errors import EinsplitError, MachineError, advice, type_text
+from einsplit.api import as_plan, check_backend, machine_for
+from einsplit.errors import EinsplitError, advice, type_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
 from einsplit.torch_dtypes import torch_dtype
@@ -57,9 +57,7 @@ def train_step(
         raise EinsplitError(f"precision={precision!r}", advice(str(precision), PRECISIONS))
     check_backend(backend)
     given = as_plan(plan) if plan is not None else None
-    if given is not None and devices is not None and devices != given.machine.num_devices:
-        raise MachineError(f"devices={devices}: the plan is for {given.machine.num_devices}", "Leave devices out.")
-    chosen = given.machine if given is not None else as_machine("cpu" if machine is None else machine, devices)
+    chosen = machine_for(given, machine, devices)
     own_loss = loss if precision == "float32" else autocast_loss(loss, torch_dtype(precision))
     return TrainStep(model, own_loss, optimizer, Settings(chosen, backend, given, clip_norm, strict))
 

@@ -19,6 +19,18 @@ class Trained:
 
     groups: tuple[Group, ...]
     rates: Mapping[str, Callable[[int], float]]
+    optimizer: torch.optim.Optimizer | None = None  # torch's, whose settings may be changed by a schedule
+
+    def refuse_changed(self) -> None:
+        """Raise EinsplitError where a setting other than the learning rate is no longer what was traced."""
+        parts = self.optimizer.param_groups if self.optimizer is not None else []
+        for group, part in zip(self.groups, parts, strict=bool(parts)):
+            now = _KNOWN[type(self.optimizer)](part)
+            if now != group.optimizer:
+                raise EinsplitError(
+                    f"the optimizer's settings have changed: {group.optimizer} has become {now}",
+                    "Only the learning rate may change between steps: of OneCycleLR, set cycle_momentum=False.",
+                )
 
 
 def trained(optimizer: object, names: Mapping[int, str]) -> Trained:
@@ -48,7 +60,7 @@ def trained(optimizer: object, names: Mapping[int, str]) -> Trained:
         )
     groups = [_group(optimizer, k, part, names) for k, part in enumerate(optimizer.param_groups)]
     rates = {group.rate: _rate(part) for group, part in zip(groups, optimizer.param_groups, strict=True)}
-    return Trained(tuple(groups), rates)
+    return Trained(tuple(groups), rates, optimizer)
 
 
 def refuse_shared_memory(model: torch.nn.Module) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from einsplit.capture import Captured, capture
 from einsplit.capture.structure import Slot
 from einsplit.errors import EinsplitError, RunError, type_text
 from einsplit.graph import Graph
-from einsplit.parallelized.signature import call_signature
+from einsplit.parallelized.signature import Signature, call_signature
+from einsplit.parallelized.versions import version_of
+from einsplit.parallelized.wrapper import MAX_TRACES
 from einsplit.report import refuse_whole
 from einsplit.runtime.session import Session
 from einsplit.solver.machine import Machine
@@ -37,15 +39,22 @@ class Settings:
     strict: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Compiled:
-    """What one shape of batch was traced, planned and compiled to."""
+    """What one kind of batch was traced, planned and compiled to."""
 
+    signature: Signature  # keeps alive what its key names by identity
     captured: Captured
     trained: Trained
     graph: Graph
     plan: Plan
     program: Program
+    shipped: dict[str, object] = field(default_factory=dict)  # version of every tensor that steps leave as it is
+
+    @property
+    def changed(self) -> set[str]:
+        """The inputs that a step gives a next value."""
+        return {name for name, _ in self.program.updates}
 
 
 class TrainStep:
@@ -69,9 +78,11 @@ class TrainStep:
         self.num_steps = 0
 
     def __call__(self, *batch: object) -> Tensor:
-        compiled = self._compile(batch)
-        session = self._open(compiled)
         signature = call_signature(self._loss, batch, {})
+        compiled = self._compiled_for(signature, batch)
+        compiled.trained.refuse_changed()
+        session = self._open(compiled)
+        self._ship(compiled, session)
         feeds = compiled.captured.feed(signature.tensors)
         for name, rate in compiled.trained.rates.items():
             feeds[name] = torch.tensor(rate(self.num_steps + 1), dtype=torch.float64)
@@ -146,8 +157,7 @@ class TrainStep:
         if self._running is not None:
             compiled, session = self._running
             # The rest is the model's own, and constants, whose names mean something in one program only.
-            changed = {name for name, _ in compiled.program.updates}
-            held |= {name: tensor for name, tensor in session.state().items() if name in changed}
+            held |= {name: tensor for name, tensor in session.state().items() if name in compiled.changed}
         return held
 
     def _open(self, compiled: _Compiled) -> Session:
@@ -156,13 +166,15 @@ class TrainStep:
         self.close()
         state = self._held()
         session = open_session(compiled.program, self._settings.backend)
+        compiled.shipped.clear()
         try:
             for name in compiled.program.parameters:
-                session.put(name, state.pop(name) if name in state else self._start(compiled, name))
+                session.put(name, state[name] if name in state else self._start(compiled, name))
         except BaseException:
             session.close()
             raise
-        self._running, self._state = (compiled, session), state
+        self._running = (compiled, session)
+        self._state = {name: tensor for name, tensor in state.items() if name not in compiled.changed}
         return session
 
     @staticmethod
@@ -173,9 +185,21 @@ class TrainStep:
         at = compiled.graph.inputs[name]
         return torch.zeros(compiled.graph.shape(at), dtype=torch_dtype(compiled.graph.nodes[at].dtype))
 
+    def _ship(self, compiled: _Compiled, session: Session) -> None:
+        """Send what the loss reads, steps leave as it is, and somebody has changed since it was sent."""
+        for name, tensor in compiled.captured.tensors.items():
+            is_own = name not in compiled.changed and name not in self._state
+            if is_own and compiled.shipped.get(name) != version_of(tensor):
+                session.put(name, tensor)
+                compiled.shipped[name] = version_of(tensor)
+
     def _compile(self, batch: tuple[object, ...]) -> _Compiled:
-        signature = call_signature(self._loss, batch, {})
-        if signature.call not in self._compiled:
+        return self._compiled_for(call_signature(self._loss, batch, {}), batch)
+
+    def _compiled_for(self, signature: Signature, batch: tuple[object, ...]) -> _Compiled:
+        """Traced anew for another kind of batch, and where parameters were exchanged, frozen or released."""
+        known = self._compiled.get(signature.call)
+        if known is None or known.signature.parameters != signature.parameters:
             captured = capture(self._loss, batch, {}, training=True)
             if not isinstance(captured.result, Slot):
                 mistake = f"the loss returns a {type_text(captured.result)} instead of a tensor"
@@ -187,7 +211,10 @@ class TrainStep:
                 refuse_whole(graph)
             plan = self._settings.plan if self._settings.plan is not None else make_plan(graph, self._settings.machine)
             program = compile_plan(plan, graph)
-            self._compiled[signature.call] = _Compiled(captured, groups, graph, plan, program)
+            self._compiled.pop(signature.call, None)
+            if len(self._compiled) >= MAX_TRACES:
+                self._compiled.pop(next(iter(self._compiled)))
+            self._compiled[signature.call] = _Compiled(signature, captured, groups, graph, plan, program)
         return self._compiled[signature.call]
 
     @staticmethod
