@@ -31,7 +31,7 @@ def prepare(graph: Graph) -> Graph:
 def computed(graph: Graph) -> Graph:
     """What the graph computes, and nothing of what its gradient would be: a plan is for this graph, by its hash.
 
-    So a program traced where gradients are asked for and one traced where they are not have one plan.
+    What gradients would flow is left out, so that a change of that alone needs no new plan.
     """
     return drop_dead(read_through(drop_stops(graph)))
 

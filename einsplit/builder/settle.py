@@ -142,7 +142,7 @@ class NodeLabels:
 
 
 def settle(extents: Extents, protos: Sequence[Proto], outputs: Mapping[str, int], updates: Mapping[str, int]) -> Graph:
-    """The Graph of the outputs and updates; data inputs stay even if nothing reads them."""
+    """The Graph of the outputs and updates; inputs that are fed or kept stay even if nothing reads them."""
     live = _live(protos, [*outputs.values(), *updates.values()])
     position = {old: new for new, old in enumerate(live)}
     names = Names(extents)

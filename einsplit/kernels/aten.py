@@ -36,7 +36,7 @@ def recorded_arguments(
 
 
 def call_gradient(attributes: Mapping[str, object], operands: Sequence[Tensor]) -> Tensor:
-    """The vector-Jacobian product of an operator: torch.func.vjp of its result number `of`, by one operand.
+    """The vector-Jacobian product of an operator: of its result number `of`, by one operand.
 
     `attributes['wrt']` names that operand, and `operands` are those of the operator and the adjoint of its result. Of
     gradients of gradients, `wrt` holds one number for each level, every level has one more operand.

@@ -61,12 +61,12 @@ class Parallelized(Generic[P, R]):
     >>> with einsplit.parallelize(model, devices=2, backend="ray") as fast, torch.no_grad():
     ...     logits = fast(input_ids).logits
 
-    Results are ordinary torch tensors in the structure of the original. There are no gradients yet: where the
-    original's results would require them, going backward through these raises RunError. Parameters stay with the
+    Results are ordinary torch tensors in the structure of the original, without gradients: where the original's would
+    require them, going backward through these raises RunError (`train_step` trains). Parameters stay with the
     devices and are sent again only when they have changed. Attributes are those of the original, but for `close`,
     `plan` and `session`.
 
-    A call whose arguments have other shapes, strides, dtypes or plain values, one with or without gradients, and a
+    A call whose arguments have other shapes, strides, dtypes, `requires_grad` flags or plain values, and a
     module whose training flag or parameters were exchanged, is traced anew. What else the original reads is fixed at
     that time. Calls from several threads run one after the other. `close()` (or leaving a `with` block) stops the
     devices; a later call starts them again, and so does the first one in a forked child.

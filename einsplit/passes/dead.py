@@ -7,9 +7,9 @@ from einsplit.graph import Graph, Input
 
 
 def drop_dead(graph: Graph) -> Graph:
-    """Data stays, needed or not: it is what callers feed. Parameters and state go with the rest."""
+    """Inputs that are fed or kept (data, state) stay, needed or not; parameters and constants go with the rest."""
     needed = {at for _, at in graph.outputs} | {at for pair in graph.updates for at in pair}
-    needed |= {at for at, node in enumerate(graph.nodes) if isinstance(node, Input) and node.role == "data"}
+    needed |= {at for at, node in enumerate(graph.nodes) if isinstance(node, Input) and node.role in ("data", "state")}
     for at in range(len(graph.nodes) - 1, -1, -1):
         if at in needed:
             needed.update(row.node for row in graph.nodes[at].operands)

@@ -1,7 +1,7 @@
 """Expr -> a smaller Expr of the same values, bit for bit (complex infinities aside), and of the same dtype.
 
-So integers and booleans are folded, floats only negated; x + 0 stays (it makes 0.0 of -0.0), and so does x *
-0 (NaN).
+So integers and booleans are folded, floats only negated; x + 0 stays (it makes 0.0 of -0.0), and so does
+x * 0 (NaN).
 """
 
 import operator
@@ -132,7 +132,7 @@ def _rewrite_where(expr: Expr, weakness: dict[Expr, str]) -> Expr:
 
 
 def _drop_neutral(expr: Expr, weakness: dict[Expr, str]) -> Expr:
-    """x * 1, 1 * x, x / 1, x ** 1, x // 1 of integers alone, x - 0: x itself, where dtypes allow."""
+    """x * 1, 1 * x, x / 1, x ** 1, x - 0: x itself, where dtypes allow."""
     if expr.op not in _NEUTRAL:
         return expr
     for position, number in _NEUTRAL[expr.op]:

@@ -142,7 +142,7 @@ class Refused:
     def parameter(x: Tensor) -> Tensor:
         """the function writes into the parameter 'weight', and a forward pass keeps no state
         at {here}
-        Compute a new tensor and return it; of batch norm in training: call model.eval()."""
+        Compute a new tensor and return it."""
         with torch.no_grad():
             LINEAR.weight.mul_(2)  # here
         return LINEAR(x)
@@ -151,7 +151,7 @@ class Refused:
     def batch_norm(x: Tensor) -> Tensor:
         """the function writes into the buffer 'running_mean', and a forward pass keeps no state
         at {here}
-        Compute a new tensor and return it; of batch norm in training: call model.eval()."""
+        Compute a new tensor and return it; of batch norm in training: call model.eval(), or train with train_step."""
         return NORM(x)  # here
 
     @staticmethod

@@ -29,7 +29,7 @@ def share(graph: Graph) -> Share:
     readers: dict[int, list[bool]] = defaultdict(list)
     for node in graph.nodes:
         dtypes = [graph.nodes[operand.node].dtype for operand in node.operands]
-        number = operations(node, form(node, dtypes), graph.sizes, tables)
+        number = operations(node, form(node, dtypes, graph.sizes), graph.sizes, tables)
         counts[0] += number
         counts[1] += number * is_cuttable(graph, node)
         for operand in node.operands:

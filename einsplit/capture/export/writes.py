@@ -1,4 +1,7 @@
-"""In-place operators: rewritten by torch where they stay inside the function, refused where they are seen outside."""
+"""In-place operators: rewritten by torch where they stay inside the function, refused where they are seen outside.
+
+But for writes into buffers while training: those are the buffers' next values.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,9 @@ def updated_buffers(
             kind = "parameter" if spec.kind is OutputKind.PARAMETER_MUTATION else "buffer"
             what = f"the {kind} {own_names[spec.target]!r}"
             own = next(s.arg.name for s in inputs if s.target == spec.target)
-            advice = "Compute a new tensor and return it; of batch norm in training: call model.eval()."
+            advice = "Compute a new tensor and return it."
+            if kind == "buffer":
+                advice = f"{advice[:-1]}; of batch norm in training: call model.eval(), or train with train_step."
         raise CaptureError(
             mistake(f"the function writes into {what}, {_NO_STATE}", _line_of_write(traced, own), advice)
         )
