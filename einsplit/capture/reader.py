@@ -22,6 +22,7 @@ from einsplit.capture.constants import Constants
 from einsplit.capture.dtypes import dtype_name, is_known_dtype
 from einsplit.capture.formulas import Formula
 from einsplit.capture.sources import line_of_node, mistake
+from einsplit.capture.torch_private import Operator
 from einsplit.errors import CaptureError, EinsplitError
 from einsplit.scalar import labels_of, substitute
 
@@ -78,7 +79,7 @@ class Reader:
             return self._region(name, args)
         if name.startswith(("aten._assert", "aten.sym_")) or not _has_values(node):
             return None  # shapes are numbers here, and what is asserted of values is not computed
-        if not isinstance(target, torch._ops.OpOverload):
+        if not isinstance(target, Operator):
             raise self.error(f"{name} is not understood", "Write it with ordinary operators.")
         self._refuse_unreadable(name, target, args)
         if not _symbolic((args, *kwargs.values())) and not _draws(name, target, args):
@@ -97,7 +98,7 @@ class Reader:
         detach = RULES["aten.detach.default"]
         return [detach(self, part) if isinstance(part, (Value, Formula, torch.Tensor)) else part for part in found]
 
-    def _refuse_unreadable(self, name: str, target: torch._ops.OpOverload, args: Sequence[object]) -> None:
+    def _refuse_unreadable(self, name: str, target: Operator, args: Sequence[object]) -> None:
         """Raise CaptureError for what no Graph holds: random numbers, numbers and shapes made of values, odd dtypes."""
         if _draws(name, target, args) and name not in RULES:
             advice = "Call model.eval(), or pass the numbers in as an argument."
@@ -115,7 +116,7 @@ class Reader:
             advice = "Keep the shape: torch.where(mask, x, 0) instead of x[mask]."
             raise self.error(f"the shape of what {name} returns depends on the values of a tensor", advice)
 
-    def _folded(self, target: torch._ops.OpOverload, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+    def _folded(self, target: Operator, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
         """The operator on tensors that are known. Those of a model without data are made where there are data."""
         try:
             return target(*map(_off_meta, args), **{name: _off_meta(arg) for name, arg in kwargs.items()})
@@ -262,7 +263,7 @@ def _off_meta(argument: object) -> object:
     return torch.device("cpu") if is_meta else argument
 
 
-def _draws(name: str, target: torch._ops.OpOverload, args: Sequence[object]) -> bool:
+def _draws(name: str, target: Operator, args: Sequence[object]) -> bool:
     """Whether an operator draws random numbers; each call is to draw others, so that none is known while tracing."""
     return torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(name, args)
 

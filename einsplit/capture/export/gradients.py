@@ -9,6 +9,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
+from einsplit.capture.torch_private import is_of_registered_operator
 from einsplit.errors import CaptureError
 
 
@@ -21,7 +22,7 @@ def custom_functions(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
         node = todo.pop()
         kind: type = type(node)
         # torch.library makes one for every operator that Python registers: those are known by their operator.
-        if issubclass(kind, BackwardCFunction) and not kind.__name__.startswith("GeneratedBackwardFor_"):
+        if issubclass(kind, BackwardCFunction) and not is_of_registered_operator(kind):
             found[kind.__name__.removesuffix("Backward")] = None
         following = [edge for edge, _ in node.next_functions if edge is not None and edge not in seen]
         seen.update(following)

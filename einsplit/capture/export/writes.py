@@ -16,6 +16,7 @@ from torch.fx.traceback import preserve_node_meta
 
 from einsplit.capture.export.gradients import keep_stops
 from einsplit.capture.sources import line_of_node, mistake
+from einsplit.capture.torch_private import writes_in_place
 from einsplit.errors import CaptureError
 
 _NO_STATE = "and a forward pass keeps no state"
@@ -51,8 +52,7 @@ def nodes_in(module: GraphModule) -> Iterator[Node]:
 
 def _is_in_place(node: Node) -> bool:
     target = node.target
-    mutable = isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
-    return mutable and str(target) != "aten.detach_.default"  # which changes no element
+    return writes_in_place(target) and str(target) != "aten.detach_.default"  # which changes no element
 
 
 def _wants_rewriting(node: Node) -> bool:

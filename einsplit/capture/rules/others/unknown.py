@@ -18,6 +18,7 @@ from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Reader
 from einsplit.capture.rules.others.batched import LINEAR_ALGEBRA, Call, Signature, signature
+from einsplit.capture.torch_private import Operator
 from einsplit.dtypes import kind
 from einsplit.kernels.aten import recorded_arguments
 from einsplit.torch_dtypes import torch_dtype
@@ -28,7 +29,7 @@ _DIVIDES = ("aten.div.", "aten.fmod.", "aten.remainder.", "aten.floor_divide.", 
 _Labels = tuple[list[VariableDims], list[VariableDims], frozenset[int]]  # of operands, of results; those that are whole
 
 
-def unknown(reader: Reader, target: torch._ops.OpOverload, *args: object, **kwargs: object) -> object:
+def unknown(reader: Reader, target: Operator, *args: object, **kwargs: object) -> object:
     """The operator as an `aten` kernel node for each of its results."""
     values: list[Value] = []
     template = [_template(reader, args, values), _template(reader, dict(kwargs), values)]

@@ -102,7 +102,7 @@ def batch_norm(
     eps: float,
     *_: object,
 ) -> Value | Formula:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias` along dimension 1: of the batch in training, or where none are kept."""
+    """`(x - mean) / sqrt(variance + eps) * weight + bias` along dimension 1: the batch's own if `training`."""
     ndim = len(shape_of(x))
     parts = (weight, bias, mean, variance)
     scale, shift, kept_mean, kept_variance = (_trailing(reader, p, shape_of(p), ndim - 2) for p in parts)
