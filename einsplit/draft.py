@@ -84,7 +84,7 @@ class Draft:
         everything = {label for row in operands for label in row.labels}.union(over)
         used = sorted(operands_of(join))
         needed = labels_of(join) - out
-        kept = list(used)
+        kept, num_given = list(used), len(operands)
         for k, row in enumerate(operands):
             met = {label for at in kept for label in operands[at].labels}
             # Only a sum is repeated by a factor, and not by 0: 0 times infinity is not an empty sum.
@@ -92,6 +92,8 @@ class Draft:
             unrepeatable = unread if agg != "sum" else {label for label in unread if self.sizes[label] == 0}
             if k not in kept and ((needed - met) & set(row.labels) or unrepeatable):
                 kept.append(k)
+        operands = [*operands, *map(self._carrier, sorted(needed - {k for at in kept for k in operands[at].labels}))]
+        kept.extend(range(num_given, len(operands)))
         met = {label for at in kept for label in operands[at].labels}
         lost = prod(self.sizes[label] for label in everything - out - met)
         if lost != 1:
@@ -110,6 +112,11 @@ class Draft:
         labels = factors(self.nodes[ats[0]])
         operands = [Operand(at, labels) for at in ats]
         return self.einsum(operands, self.nodes[ats[0]].dims, join, "sum", origin)
+
+    def _carrier(self, label: Label) -> Operand:
+        """A reading of a value along that label, for a join that reads its index where no operand has it."""
+        node = Einsum(name=f"{label}.carrier", operands=(), dims=((label,),), join=const(True), agg="sum", dtype="bool")
+        return Operand(self.add(node), (label,))
 
     def adjoint(self, rows: Sequence[Operand], to: Operand, join: Expr, origin: Origin) -> int:
         """Position of `sum of join` over the labels that `to` lacks: a value of the dims of the node that `to` reads.

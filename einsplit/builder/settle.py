@@ -143,7 +143,8 @@ class NodeLabels:
 
 def settle(extents: Extents, protos: Sequence[Proto], outputs: Mapping[str, int], updates: Mapping[str, int]) -> Graph:
     """The Graph of the outputs and updates; inputs that are fed or kept stay even if nothing reads them."""
-    live = _live(protos, [*outputs.values(), *updates.values()])
+    states = [at for at, p in enumerate(protos) if isinstance(p, ProtoInput) and p.name in updates]
+    live = _live(protos, [*outputs.values(), *updates.values(), *states])
     position = {old: new for new, old in enumerate(live)}
     names = Names(extents)
     own = _unique_names([protos[old] for old in live])

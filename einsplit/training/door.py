@@ -39,7 +39,8 @@ def train_step(
 
     `loss(model, *batch)` is an ordinary function that returns one number. `optimizer`: an `einsplit.optim.SGD`, `Adam`
     or `AdamW`, which trains every parameter that requires gradients, or a fresh one of torch.optim, which trains those
-    it was given, at the learning rates that it has when a step is made. `clip_norm`: as clip_grad_norm_ of torch.
+    it was given, at the learning rates that it has when a step is made. `clip_norm`: as clip_grad_norm_ of torch, of
+    the parameters that are trained.
     `precision="bfloat16"`: the loss is computed under torch.autocast, with the weights, their gradients and the update
     in float32.
     `backend`, `machine`, `plan`, `strict`: as in `parallelize`, of the whole step. The weights stay with the devices:

@@ -63,6 +63,17 @@ def trained(optimizer: object, names: Mapping[int, str]) -> Trained:
     return Trained(tuple(groups), rates, optimizer)
 
 
+def refuse_outside(model: torch.nn.Module, read: Mapping[str, torch.Tensor]) -> None:
+    """Raise EinsplitError where the loss reads a trainable parameter that is none of the model's: it would be lost."""
+    own = {id(parameter) for parameter in model.parameters()}
+    for name, tensor in read.items():
+        if tensor.requires_grad and id(tensor) not in own:
+            raise EinsplitError(
+                f"the loss reads {name!r}, which requires gradients and is no parameter of the model",
+                "Put all that is trained into one module (torch.nn.ModuleList), or freeze it: requires_grad_(False).",
+            )
+
+
 def refuse_shared_memory(model: torch.nn.Module) -> None:
     """Raise EinsplitError where two trained parameters begin at one place: captured they are one, for torch two."""
     known: dict[tuple[int, int], str] = {}

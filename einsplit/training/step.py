@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
 from einsplit.torch_dtypes import torch_dtype
 from einsplit.training.graph import LOSS, train_graph
-from einsplit.training.groups import Trained, refuse_shared_memory, trained
+from einsplit.training.groups import Trained, refuse_outside, refuse_shared_memory, trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,14 @@ class TrainStep:
         self._running: tuple[_Compiled, Session] | None = None
         self._state: dict[str, Tensor] = {}  # what steps have changed and the running session does not have
         self._is_lost = False
+        self._lock = threading.RLock()
         self.num_steps = 0
 
     def __call__(self, *batch: object) -> Tensor:
+        with self._lock:  # steps of several threads are made one after the other
+            return self._step(batch)
+
+    def _step(self, batch: tuple[object, ...]) -> Tensor:
         signature = call_signature(self._loss, batch, {})
         compiled = self._compiled_for(signature, batch)
         compiled.trained.refuse_changed()
@@ -205,6 +211,7 @@ class TrainStep:
                 mistake = f"the loss returns a {type_text(captured.result)} instead of a tensor"
                 raise EinsplitError(mistake, "Return one number.")
             refuse_shared_memory(self._model)
+            refuse_outside(self._model, captured.tensors)
             groups = trained(self._optimizer, self._trainable(captured))
             graph = train_graph(captured.graph, groups.groups, self._settings.clip_norm)
             if self._settings.strict:

@@ -20,7 +20,7 @@ from einsplit.capture.export.gradients import refuse_custom
 from einsplit.capture.export.modules import modules_of, tensors_of
 from einsplit.capture.export.products import refuse_products_of_bool
 from einsplit.capture.export.tracing import Wrapper, argument_name, parameter_names, traced
-from einsplit.capture.export.writes import refuse_kept, updated_buffers, without_writes
+from einsplit.capture.export.writes import refuse_kept, refuse_lost_statistics, updated_buffers, without_writes
 from einsplit.capture.structure import split_structure
 from einsplit.errors import CaptureError
 
@@ -60,6 +60,7 @@ def export(
         refuse_custom(seen.functions)
     refuse_kept(recorded, seen.replaced)
     refuse_products_of_bool(recorded)
+    refuse_lost_statistics(recorded)
     literals = frozenset(_literals(recorded))
     try:
         program = without_writes(recorded)

@@ -119,6 +119,18 @@ def _quiet() -> Iterator[None]:
         sys.stderr.write(re.sub(r"\s*\bdef forward\(self.*", "", written.getvalue(), flags=re.DOTALL))
 
 
+def _refuse_replaced_buffers(before: dict[str, tuple[torch.nn.Module, dict[str, torch.Tensor]]]) -> None:
+    """Raise CaptureError where a buffer has become another tensor: what it becomes would be lost after the call."""
+    for name, (module, old) in before.items():
+        for key, tensor in module.named_buffers(recurse=False):
+            if key in old and tensor is not old[key]:
+                own = f"{name}.{key}".partition(".")[2]
+                raise CaptureError(
+                    f"the function sets the buffer {own!r} to another tensor, which torch.export does not record",
+                    f"Write into it: self.{key}.copy_(...), self.{key} += ...",
+                )
+
+
 @contextlib.contextmanager
 def _attributes_restored(modules: torch.nn.ModuleList, replaced: dict[str, torch.Tensor]) -> Iterator[None]:
     """Attributes that the function sets on its modules are set back: what they are set to has no values.
@@ -126,8 +138,10 @@ def _attributes_restored(modules: torch.nn.ModuleList, replaced: dict[str, torch
     `replaced` collects the tensors that were there before, by name.
     """
     before = {name: (module, dict(vars(module))) for name, module in modules.named_modules()}
+    buffers = {name: (module, dict(module.named_buffers(recurse=False))) for name, module in modules.named_modules()}
     try:
         yield
+        _refuse_replaced_buffers(buffers)
     finally:
         for name, (module, old) in before.items():
             now = vars(module)

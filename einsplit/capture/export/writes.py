@@ -22,6 +22,17 @@ from einsplit.errors import CaptureError
 _NO_STATE = "and a forward pass keeps no state"
 
 
+def refuse_lost_statistics(program: ExportedProgram) -> None:
+    """Raise CaptureError where torch would lose what an instance norm writes into its running statistics."""
+    for node in nodes_in(program.graph_module):
+        keeps = str(node.target).startswith("aten.instance_norm") and node.args[3] is not None
+        if keeps and node.args[5] is True:
+            message = "the running statistics of an instance norm in training are not recorded by torch.export"
+            raise CaptureError(
+                mistake(message, line_of_node(node), "Set track_running_stats=False, or call eval() of that layer.")
+            )
+
+
 def without_writes(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators: views of what they change are recomputed, by torch."""
     if not any(map(_wants_rewriting, nodes_in(program.graph_module))):

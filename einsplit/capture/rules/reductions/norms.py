@@ -8,10 +8,12 @@ from math import prod
 import torch
 
 from einsplit.builder.views import Value, insert
+from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.formulas import Formula
 from einsplit.capture.joins import (
     dtype_of,
     elementwise,
+    in_dtype,
     reduce_dims,
     shape_of,
     wide,
@@ -154,7 +156,31 @@ def kept_batch_norm(
         )
         for running, value, now in ((mean, centre, operand(1)), (variance, spread, unbiased))
     ]
-    return [normal, centre, elementwise(reader, call("rsqrt", operand(0) + const(eps)), spread), *kept]
+    results = [normal, centre, elementwise(reader, call("rsqrt", operand(0) + const(eps)), spread), *kept]
+    wanted = [dtype_name(meta.dtype) for meta in reader.metas]
+    return [in_dtype(reader, part, dtype) for part, dtype in zip(results, wanted, strict=True)]
+
+
+@rule("aten._native_batch_norm_legit_no_training.default")
+def settled_batch_norm(
+    reader: Reader,
+    x: Known,
+    weight: Known | None,
+    bias: Known | None,
+    mean: Known,
+    variance: Known,
+    momentum: float,
+    eps: float,
+) -> object:
+    """Batch norm by the running statistics; of the batch's own, which are not made, tensors without elements."""
+    normal = batch_norm(reader, x, weight, bias, mean, variance, False, momentum, eps)
+    if any(meta.numel() for meta in reader.metas[1:]):
+        return NotImplemented
+    rest = [
+        Formula(tuple(meta.shape), cast(const(0.0), dtype_name(meta.dtype)), dtype_name(meta.dtype))
+        for meta in reader.metas[1:]
+    ]
+    return [normal, *rest]
 
 
 def _trailing(reader: Reader, x: Known | None, shape: Sequence[int], times: int) -> Value | None:
