@@ -54,7 +54,8 @@ _DOORS = {
     "trace": "einsplit.api",
     "train_step": "einsplit.training",
 }
-_ROOMS = ("functional", "optim")  # modules that are used by their own names: einsplit.optim.AdamW
+# Modules of our own too, by fixed names, that users name: einsplit.optim.AdamW.
+_ROOMS = ("functional", "optim")
 
 
 def __getattr__(name: str) -> object:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import prod
 
 import msgspec
 
 from einsplit.dtypes import ITEMSIZE
 from einsplit.errors import GraphError
-from einsplit.graph import Dims, Einsum, Graph, Label, Node, Operand, dims_shape, factors
+from einsplit.graph import Dims, Einsum, Graph, Label, Node, Operand, factors
 from einsplit.monoid import monoid
 from einsplit.scalar import (
     Expr,
@@ -47,23 +48,14 @@ class Draft:
         self.sizes: dict[Label, int] = dict(sizes)
 
     def fresh(self, label: Label) -> Label:
-        """Another label of the same size."""
-        return self.new(label, self.sizes[label])
-
-    def new(self, wish: Label, size: int) -> Label:
-        """A label of that size which the graph does not have, named after `wish`."""
-        found, number = wish, 2
-        while found in self.sizes:
-            found, number = f"{wish.split('~')[0]}~{number}", number + 1
-        self.sizes[found] = size
+        """Another label of the same size: `k~2` for `k`, with the first number that is free."""
+        found = next(name for number in count(2) if (name := f"{label.split('~')[0]}~{number}") not in self.sizes)
+        self.sizes[found] = self.sizes[label]
         return found
 
     def read(self, at: int) -> Operand:
         """The value under its own labels."""
         return Operand(at, factors(self.nodes[at]))
-
-    def shape(self, at: int) -> tuple[int, ...]:
-        return dims_shape(self.nodes[at].dims, self.sizes)
 
     def einsum(
         self,

@@ -10,7 +10,7 @@ from einsplit.graph import Graph, node_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import NodePlan, Plan, Status, realise
 from einsplit.solver.plan.rows import row_price, runner_up
-from einsplit.solver.prepare import computed, prepare
+from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.published.experts import all_whole, data_parallel
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.problem import Problem, Solution
@@ -79,15 +79,18 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
         raise PlanError(
             f"unknown method {method!r}.\n  {did_you_mean(method, METHODS) or 'Known: ' + ', '.join(METHODS)}"
         )
-    prepared = prepare(graph)
+    own = computed(graph)
+    prepared = prepare_computed(own)
     if not isfinite(all_whole(prepared, machine).seconds):
         raise PlanError(f"no finite price on machine {machine.name!r}: its rates are beyond what numbers hold")
     try:
         found, status = METHODS[method](prepared, machine, progress)
     except TooWide as error:
-        raise PlanError(f"method {method!r} cannot plan this graph: {error}.\n  Use method='sweep'.") from error
-    plan = _written(graph, machine, method, status, found)
-    checked = realise(plan, graph)  # a solver's word is never trusted
+        raise PlanError(
+            f"method {method!r} cannot plan this graph: {str(error).rstrip('.')}.\n  Use method='sweep'."
+        ) from error
+    plan = _written(own, machine, method, status, found)
+    checked = realise(plan, own)  # a solver's word is never trusted
     if abs(checked.seconds - found.seconds) > 1e-9 * max(checked.seconds, 1e-12):
         raise AssertionError(f"method {method} claims {found.seconds} s for a plan of {checked.seconds} s")
     return plan
@@ -102,7 +105,7 @@ def _written(graph: Graph, machine: Machine, method: str, status: Status, found:
     price = problem.price(shardings)
     exact = price.seconds if status == "exact" else None
     return Plan(
-        graph=computed(graph).hash,
+        graph=graph.hash,
         machine=machine,
         method=method,
         status=status,

@@ -25,7 +25,12 @@ from einsplit.scalar import const, is_product, operand
 
 def prepare(graph: Graph) -> Graph:
     """The graph that is planned and run."""
-    return insert_uses(split_means(split_products(computed(graph))))
+    return prepare_computed(computed(graph))
+
+
+def prepare_computed(graph: Graph) -> Graph:
+    """Likewise, of what `computed` gives."""
+    return insert_uses(split_means(split_products(graph)))
 
 
 def computed(graph: Graph) -> Graph:

@@ -42,10 +42,6 @@ class _Aggregated:
         """The values of the seed, numbered after the node's operands; 0 is dz."""
         return operand(len(self.node.operands) + number)
 
-    @property
-    def origin(self) -> Origin:
-        return Origin(self.node.name, self.node.source)
-
     def aggregate(self, join: Expr, agg: str, values: tuple[int, ...], name: str) -> int:
         """`agg` of a join of the operands, then `values` with the labels of the result."""
         rows = [*self.node.operands, *(Operand(at, factors(self.node)) for at in values)]

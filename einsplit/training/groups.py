@@ -23,8 +23,9 @@ class Trained:
 
     def refuse_changed(self) -> None:
         """Raise EinsplitError where a setting other than the learning rate is no longer what was traced."""
-        parts = self.optimizer.param_groups if self.optimizer is not None else []
-        for group, part in zip(self.groups, parts, strict=bool(parts)):
+        if self.optimizer is None:
+            return
+        for group, part in zip(self.groups, self.optimizer.param_groups, strict=True):
             now = _KNOWN[type(self.optimizer)](part)
             if now != group.optimizer:
                 raise EinsplitError(
@@ -37,7 +38,7 @@ def trained(optimizer: object, names: Mapping[int, str]) -> Trained:
     """The groups of an `einsplit.optim` or `torch.optim` optimizer.
 
     `names` are those of the trainable parameters that the loss reads, by identity. A torch optimizer is asked for its
-    learning rate at every step, so that torch's schedulers do what they do. Raises EinsplitError for an optimizer that
+    learning rate at every step, so that schedulers of that work. Raises EinsplitError for an optimizer that
     is neither, for settings that have no rule here, and for one that has made steps already.
     """
     if isinstance(optimizer, (SGD, Adam)):

@@ -94,7 +94,7 @@ class TrainStep:
             feeds[name] = torch.tensor(rate(self.num_steps + 1), dtype=torch.float64)
         try:
             fetched = session.step({name: tensor for name, tensor in feeds.items() if name in compiled.program.feeds})
-        except BaseException:
+        except BaseException:  # an interrupt too leaves devices in the middle of something
             self._lose(session)
             raise
         self.num_steps += 1
@@ -102,22 +102,27 @@ class TrainStep:
 
     def plan(self, *batch: object) -> Plan:
         """The plan for batches of this shape; nothing is run."""
-        return self._compile(batch).plan
+        with self._lock:
+            return self._compile(batch).plan
 
     def graph(self, *batch: object) -> Graph:
         """The Graph of a whole step for batches of this shape; nothing is run."""
-        return self._compile(batch).graph
+        with self._lock:
+            return self._compile(batch).graph
 
     def session(self, *batch: object) -> Session:
         """The session that runs batches of this shape, for its traffic counters."""
-        return self._open(self._compile(batch))
+        with self._lock:
+            return self._open(self._compile(batch))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weights and buffers as they stand, under the names of the model's own state_dict."""
         own = self._model.state_dict(keep_vars=True)
         if not self._compiled:
             return {name: tensor.detach().clone() for name, tensor in own.items()}
-        held, names = self._held(), {}
+        with self._lock:
+            held = self._held()
+        names: dict[int, str] = {}
         for compiled in self._compiled.values():
             names.update({id(tensor): name for name, tensor in compiled.captured.tensors.items()})
         return {
@@ -127,16 +132,17 @@ class TrainStep:
 
     def close(self) -> None:
         """Stop the devices; the state is kept, and a later call goes on from it."""
-        if self._running is None:
-            return
-        _, session = self._running
-        try:
-            kept = self._held()
-        except BaseException:
-            self._lose(session)
-            raise
-        self._running, self._state = None, kept
-        session.close()
+        with self._lock:
+            if self._running is None:
+                return
+            _, session = self._running
+            try:
+                kept = self._held()
+            except BaseException:  # what was not fetched is lost, whatever stopped it
+                self._lose(session)
+                raise
+            self._running, self._state = None, kept
+            session.close()
 
     def __enter__(self) -> TrainStep:
         return self
@@ -176,7 +182,9 @@ class TrainStep:
         try:
             for name in compiled.program.parameters:
                 session.put(name, state[name] if name in state else self._start(compiled, name))
-        except BaseException:
+                if name in compiled.captured.tensors:
+                    compiled.shipped[name] = version_of(compiled.captured.tensors[name])
+        except BaseException:  # an interrupt too: nobody else knows of this session
             session.close()
             raise
         self._running = (compiled, session)

@@ -22,7 +22,7 @@ from einsplit.graph import Graph, Label, node_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan.explain import plan_table
 from einsplit.solver.plan.rows import more_seconds, row_price
-from einsplit.solver.prepare import computed, prepare
+from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Choice, Sharding, choice_text, extent_classes, make_tables
 from einsplit.solver.units import seconds_text
@@ -205,14 +205,14 @@ def _compact(value: object) -> str:
 
 def realise(plan: Plan, graph: Graph) -> Solution:
     """The plan on the Graph it was made for. Raises PlanError where the two do not fit, or a price is not true."""
-    own = computed(graph).hash
-    if plan.graph != own:
+    own = computed(graph)
+    if plan.graph != own.hash:
         raise PlanError(
             f"this plan was made for another graph: it is for {plan.graph[:12]!a}, "
-            f"and the graph at hand is {own[:12]!r}.\n"
+            f"and the graph at hand is {own.hash[:12]!r}.\n"
             "  The model, its shapes or its dtypes have changed: plan again."
         )
-    prepared = prepare(graph)
+    prepared = prepare_computed(own)
     classes = set(extent_classes(prepared).values())
     for label in plan.digits:
         if label not in classes:
