@@ -46,6 +46,11 @@ def rank(dtype: DType) -> tuple[int, int]:
     return _RANKS.index(kind(dtype)), ITEMSIZE[dtype]
 
 
+def wide(dtype: DType) -> DType:
+    """The dtype in which sums of products of `dtype` are computed before they are rounded to it."""
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
 def int_range(dtype: DType) -> tuple[int, int]:
     """The smallest and the largest value of an integer dtype. Raises DtypeError for other dtypes."""
     if kind(dtype) != "int":

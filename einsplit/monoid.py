@@ -84,6 +84,9 @@ MONOIDS: dict[str, Monoid] = {
     )
 }
 
+# Of kernels also the online softmax, whose state and whose way to combine `einsplit.kernels.attention` says.
+KERNEL_AGGREGATIONS = (*MONOIDS, "softmax")
+
 
 def monoid(name: str) -> Monoid:
     """The aggregation of that name. Raises NotationError where there is none."""

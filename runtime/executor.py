@@ -14,7 +14,7 @@ from einsplit.runtime.kernels.indices import global_index
 from einsplit.runtime.transport import Transport
 from einsplit.solver.program import Collective, Compute, Free, Instruction, Mask, Program, Slice, Zero
 
-Writing = Compute | Mask | Slice | Zero | Collective  # every instruction but Free writes one buffer
+Moving = Mask | Slice | Zero | Collective  # what writes one buffer, and computes nothing
 
 
 class Executor:
@@ -74,13 +74,15 @@ class Executor:
         if isinstance(instruction, Free):
             del buffers[instruction.buffer]
             return
-        buffers[instruction.output] = self._value(at, instruction, buffers)
+        if isinstance(instruction, Compute):
+            found = compute(self._calls[at], [buffers[buffer] for buffer in instruction.operands])
+            buffers.update(zip(instruction.outputs, found, strict=True))
+        else:
+            buffers[instruction.output] = self._moved(instruction, buffers)
 
-    def _value(self, at: int, instruction: Writing, buffers: Mapping[int, Tensor]) -> Tensor:
-        """What an instruction writes."""
+    def _moved(self, instruction: Moving, buffers: Mapping[int, Tensor]) -> Tensor:
+        """What an instruction that computes nothing writes."""
         match instruction:
-            case Compute():
-                return compute(self._calls[at], [buffers[buffer] for buffer in instruction.operands])
             case Collective():
                 return self._collective(instruction, buffers[instruction.source])
             case Slice():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isfinite, prod
 
-from einsplit.errors import PlanError, did_you_mean
+from einsplit.errors import PlanError, advice
 from einsplit.graph import Graph, node_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import NodePlan, Plan, Status, realise
@@ -20,6 +20,7 @@ from einsplit.solver.search.tropical import TooWide
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
+_USE_SWEEP = "Use method='sweep'."
 
 Found = tuple[Solution, Status]
 Method = Callable[[Graph, Machine, Progress | None], Found]
@@ -46,7 +47,7 @@ def _joint(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
 def _brute(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
     """Brute force, where even the choices of one node can be enumerated."""
     if max(_num_choices(graph, machine), default=0) > MAX_PLANS:
-        raise PlanError(f"brute force over more than {MAX_PLANS:,} plans; use method='sweep'")
+        raise PlanError(f"brute force over more than {MAX_PLANS:,} plans.", _USE_SWEEP)
     return brute(graph, machine), "exact"
 
 
@@ -76,9 +77,7 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
     Raises PlanError for an unknown method, and where a method cannot plan the graph.
     """
     if method not in METHODS:
-        raise PlanError(
-            f"unknown method {method!r}.\n  {did_you_mean(method, METHODS) or 'Known: ' + ', '.join(METHODS)}"
-        )
+        raise PlanError(f"unknown method {method!r}.", advice(method, METHODS))
     own = computed(graph)
     prepared = prepare_computed(own)
     if not isfinite(all_whole(prepared, machine).seconds):
@@ -86,9 +85,8 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
     try:
         found, status = METHODS[method](prepared, machine, progress)
     except TooWide as error:
-        raise PlanError(
-            f"method {method!r} cannot plan this graph: {str(error).rstrip('.')}.\n  Use method='sweep'."
-        ) from error
+        mistake = f"method {method!r} cannot plan this graph: {error.mistake.rstrip('.')}."
+        raise PlanError(mistake, *error.remarks, _USE_SWEEP) from error
     plan = _written(own, machine, method, status, found)
     checked = realise(plan, own)  # a solver's word is never trusted
     if abs(checked.seconds - found.seconds) > 1e-9 * max(checked.seconds, 1e-12):

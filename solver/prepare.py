@@ -4,6 +4,8 @@
   can be cut and kept.
 - stop_gradient goes: nothing is differentiated any more.
 - A mean becomes a sum and a division: partial sums combine, partial means do not.
+- Attention becomes the logsumexp of its scores and, given that, a sum over keys: partial results of both combine, and
+  where both are cut alike one call makes them (`einsplit.kernels.attention`).
 - A value that several read is read through a *use node*, an identity with a sharding of its own: a repartition that the
   readers share is then one edge, paid once. So is every output: addends never leave the devices uncombined.
 """
@@ -18,7 +20,9 @@ import opt_einsum
 from opt_einsum import get_symbol
 
 from einsplit.draft import Rewriting
-from einsplit.graph import Einsum, Graph, Input, Node, Operand, aggregated_labels, factors, node_labels
+from einsplit.graph import Einsum, Graph, Input, Kernel, Node, Operand, aggregated_labels, factors, node_labels
+from einsplit.kernels.attention import LOGSUM, logsum_of
+from einsplit.notation.dims import flat
 from einsplit.passes import drop_dead, drop_stops, read_through
 from einsplit.scalar import const, is_product, operand
 
@@ -30,7 +34,7 @@ def prepare(graph: Graph) -> Graph:
 
 def prepare_computed(graph: Graph) -> Graph:
     """Likewise, of what `computed` gives."""
-    return insert_uses(split_means(split_products(graph)))
+    return insert_uses(split_attention(split_means(split_products(graph))))
 
 
 def computed(graph: Graph) -> Graph:
@@ -107,6 +111,36 @@ def split_means(graph: Graph) -> Graph:
         read = (Operand(total, factors(moved)),)
         share = operand(0) / const(count)
         new.at[at] = new.add(msgspec.structs.replace(moved, operands=read, join=share, agg="sum"))
+    return new.finish()
+
+
+def split_attention(graph: Graph) -> Graph:
+    """Attention as the logsumexp of its scores, and as the values weighted by it."""
+    new = Rewriting(graph)
+    logsums: dict[tuple[object, ...], int] = {}
+    for at, node in enumerate(graph.nodes):
+        moved = new.moved(node)
+        if not isinstance(moved, Kernel) or moved.kernel != "attention":
+            new.at[at] = new.add(moved)
+            continue
+        key = (moved.operands, moved.attributes, moved.reads)
+        logsum = moved if moved.output == LOGSUM else logsum_of(moved, new.sizes)
+        if key not in logsums:
+            logsums[key] = new.add(logsum)
+        if moved.output == LOGSUM:
+            new.at[at] = logsums[key]
+            continue
+        dims = moved.dims[:-1]
+        operands = (*moved.operands, Operand(logsums[key], flat(dims)))
+        given = msgspec.structs.replace(
+            moved,
+            kernel="attention_values",
+            operands=operands,
+            reads=(*moved.reads, dims),
+            agg="sum",
+            shared=logsum.operations,
+        )
+        new.at[at] = new.add(given)
     return new.finish()
 
 

@@ -18,7 +18,7 @@ from math import prod
 
 import msgspec
 
-from einsplit.graph import Einsum, Graph, Kernel, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.graph import Einsum, Graph, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import is_linear
 
 WHOLE = -1
@@ -74,7 +74,7 @@ def _output_entry(written: Sequence[Label], choice: Choice) -> int:
 
 def aggregation(node: Node) -> str:
     """How partial results of the node combine."""
-    return node.agg if isinstance(node, Einsum) and aggregated_labels(node) else "sum"
+    return node.agg if not isinstance(node, Input) and aggregated_labels(node) else "sum"
 
 
 def cuttable_labels(node: Node) -> tuple[Label, ...]:

@@ -20,6 +20,7 @@ from einsplit.draft import Draft, Origin
 from einsplit.dtypes import kind
 from einsplit.errors import GradientError, did_you_mean
 from einsplit.graph import Einsum, Graph, Input, Kernel, Operand, factors
+from einsplit.passes import spell_attention
 from einsplit.scalar import Expr, adjoints, cast, const, operand
 
 
@@ -35,6 +36,7 @@ def grad(graph: Graph, of: str, wrt: Sequence[str]) -> Graph:
     is a Graph, it can be differentiated again. Raises GradientError where `of` is not one real number, or a name is
     unknown or of no real numbers.
     """
+    graph = spell_attention(graph)
     root = _root(graph, of)
     known = graph.inputs  # made anew whenever it is asked for
     inputs = [_input(graph, known, name) for name in wrt]

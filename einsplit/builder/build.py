@@ -87,11 +87,13 @@ class Builder:
         brackets: frozenset[int] = frozenset(),
         attributes: Mapping[str, object] | None = None,
         summed: frozenset[int] = frozenset(),
+        agg: str = "sum",
         operations: int = 0,
     ) -> tuple[Value, ...]:
         """Every result (dims, dtype) of a registered kernel; the variables in `brackets` are whole wherever it runs.
 
-        `operations`: scalar operations of the whole kernel, besides reading and writing each element.
+        `operations`: scalar operations of the whole kernel, besides reading and writing each element; of several
+        results, those that make all of them.
         """
         text = msgspec.json.encode(attributes or {}, order="deterministic").decode()
         readings = self._readings(self._with_repeats(operands, summed))
@@ -110,7 +112,9 @@ class Builder:
                 brackets=own,
                 output=number,
                 summed=summed,
+                agg=agg,
                 operations=operations,
+                shared=operations if len(results) > 1 else 0,
             )
             found.append(self._add(proto))
         return tuple(found)

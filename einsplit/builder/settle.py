@@ -67,7 +67,9 @@ class ProtoKernel:
     brackets: frozenset[int]
     output: int
     summed: frozenset[int]
+    agg: str
     operations: int
+    shared: int
 
 
 Proto = ProtoInput | ProtoEinsum | ProtoKernel
@@ -214,7 +216,9 @@ def _settle_node(
         dtype=proto.dtype,
         output=proto.output,
         summed=tuple(label for variable in sorted(proto.summed) for label in labels.row(variable)),
+        agg=proto.agg,
         operations=proto.operations,
+        shared=proto.shared,
         source=proto.source,
     )
 

@@ -17,5 +17,5 @@ def dtype_name(dtype: torch.dtype) -> DType:
     """The name of a dtype. Raises CaptureError for those that no Graph has: uint16, float8 ..."""
     name = torch_dtype_name(dtype)
     if name not in DTYPES:
-        raise CaptureError(f"tensors of {name} are not supported.\n  Use one of {', '.join(DTYPES)}.")
+        raise CaptureError(f"tensors of {name} are not supported.", f"Use one of {', '.join(DTYPES)}.")
     return name

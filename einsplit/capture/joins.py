@@ -183,6 +183,10 @@ def contract(reader: Reader, text: str, *operands: Known, part: str = "", dtype:
     """
     read, _, written = text.partition("->")
     values = [reader.value(known) for known in operands]
+    dtypes = list(dict.fromkeys(value.dtype for value in values))
+    if len(dtypes) > 1:
+        message = f"{reader.target} is given tensors of {' and '.join(dtypes)}, and takes one dtype, as in torch"
+        raise reader.error(message, "Cast one of them, x.to(weight.dtype), or run under torch.autocast.")
     terms = read.split(",")
     letters = [term.replace("...", "") for term in terms]
     leading = [v.ndim - len(row) if "..." in term else 0 for v, row, term in zip(values, letters, terms, strict=True)]
@@ -210,6 +214,15 @@ def contract(reader: Reader, text: str, *operands: Known, part: str = "", dtype:
     return reader.value(in_dtype(reader, found, dtype or values[0].dtype))  # sums of small integers are int64
 
 
+def at_key(key: Expr, label: Expr, x: Expr, zero: Expr, holds: Expr | None = None) -> Expr:
+    """`where(key == index(l), x, 0)`, the join of two tensors by a key; where given, only if `holds` is true as well.
+
+    Either of the two may be the index. Their order and the zero stay as they are given: a Graph's hash depends on both.
+    """
+    met = call("eq", key, label)
+    return call("where", met if holds is None else call("and", met, holds), x, zero)
+
+
 def pick(reader: Reader, value: Value, dim: int, at: int) -> Value:
     """`sum over l of where(index(l) == at, x, 0)`, which the runtime carries out as a slice."""
     if all(not factor.carried for factor in value.dims[dim]):
@@ -220,6 +233,6 @@ def pick(reader: Reader, value: Value, dim: int, at: int) -> Value:
         zero, agg = const(False), "any"
     else:
         zero, agg = cast(const(0), value.dtype), "sum"
-    join = call("where", call("eq", variable_index(labels[dim][0]), const(at)), operand(0), zero)
+    join = at_key(variable_index(labels[dim][0]), const(at), operand(0), zero)
     picked = reader.builder.einsum([(value, labels)], out, join, agg, reader.origin())
     return reader.value(in_dtype(reader, picked, value.dtype))  # sums of small integers are int64

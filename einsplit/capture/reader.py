@@ -210,7 +210,7 @@ class Reader:
 
     def error(self, message: str, advice: str) -> CaptureError:
         """A CaptureError about the operator being read."""
-        return CaptureError(mistake(message, self.line or self.origin().name, advice))
+        return CaptureError(*mistake(message, self.line or self.origin().name, advice))
 
     def value(self, known: object) -> Value:
         """Any tensor as a symbolic value: formulas become nodes, constants that are no formula become inputs."""

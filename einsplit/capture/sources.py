@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,14 @@ def line_of_error(error: BaseException) -> str:
     return line
 
 
+def line_of_class(written: type) -> str:
+    """`file:line` where a class is written; empty where its source is not at hand."""
+    try:
+        return f"{inspect.getsourcefile(written)}:{inspect.getsourcelines(written)[1]}"
+    except (OSError, TypeError):  # typed at a prompt, or written in C
+        return ""
+
+
 def _line_of_frame(frame: FrameType | None) -> str:
     """The innermost of the user's lines under the traced call; above that are those of who asked for the tracing."""
     while frame is not None and not _is_users(frame.f_code.co_filename):
@@ -66,6 +75,6 @@ def _is_users(file: str) -> bool:
     return not file.startswith(_OTHERS) and not is_standard and Path(file).is_file()
 
 
-def mistake(text: str, place: str, advice: str) -> str:
-    """A finished message: what is wrong, the user's line, what to change."""
-    return f"{text}\n" + (f"  at {place}\n" if place else "") + f"  {advice}"
+def mistake(text: str, line: str, advice: str) -> tuple[str, str, str]:
+    """What is wrong, and as remarks the user's line, where there is one, and what to change."""
+    return text, f"at {line}" if line else "", advice

@@ -47,7 +47,9 @@ def split_structure(tree: object) -> tuple[object, list[tuple[str, torch.Tensor]
             found.append((path, leaf))
             return Slot(len(found) - 1)
         if isinstance(leaf, _UNORDERED) and any(isinstance(part, torch.Tensor) for part in leaf):
-            raise CaptureError(f"a tensor stands in a {type(leaf).__name__}, at {path or 'top'}: use a list or a dict")
+            raise CaptureError(
+                f"a tensor stands in a {type(leaf).__name__}, at {path or 'top'}.", "Use a list or a dict."
+            )
         return leaf
 
     return _Walk(take).walk(tree, ""), found

@@ -68,7 +68,7 @@ def _joined(bound: BoundEinsum, factors: Sequence[Tensor]) -> Tensor:
         agg="sum" if bound.agg == "mean" else bound.agg,  # partial means do not combine
     )
     with factors[0].device:  # constants and label indices are made where the operands are
-        value = compute(Call(node, ()), factors)
+        (value,) = compute(Call(node, ()), factors)
     if bound.agg == "mean" and bound.aggregated:
         return value / prod(bound.sizes[label] for label in bound.aggregated)
     return value

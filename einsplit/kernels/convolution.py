@@ -94,13 +94,13 @@ def _grouped(x: Array, w: Array, z: Array) -> tuple[Numbers, Numbers, Numbers]:
 
 
 def _meetings(
-    lie: Windows, inputs: Sequence[int], taps: Sequence[int], outputs: Sequence[int]
+    placed: Windows, inputs: Sequence[int], taps: Sequence[int], outputs: Sequence[int]
 ) -> Iterator[tuple[Index, Index, Index]]:
     """For each place `y` in the weight: it, and the places in the input and in the output that meet there, in step."""
     for tap in np.ndindex(*taps):
         h: list[slice] = []
         p: list[slice] = []
-        rows = zip(tap, inputs, outputs, lie.stride, lie.padding, lie.dilation, strict=True)
+        rows = zip(tap, inputs, outputs, placed.stride, placed.padding, placed.dilation, strict=True)
         for y, size, num_outputs, stride, padding, dilation in rows:
             shift = y * dilation - padding
             first = max(0, -(shift // stride))  # the least p with p * stride + shift >= 0

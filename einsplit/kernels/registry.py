@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from einsplit.errors import GraphError, advice
-from einsplit.kernels import along, convolution, shaping
+from einsplit.kernels import along, attention, convolution, shaping
 from einsplit.kernels.rows import Reference
 
-REFERENCES: dict[str, Reference] = {**shaping.REFERENCES, **along.REFERENCES, **convolution.REFERENCES}
+REFERENCES: dict[str, Reference] = {
+    **shaping.REFERENCES,
+    **along.REFERENCES,
+    **convolution.REFERENCES,
+    **attention.REFERENCES,
+}
 
 
 def reference(name: str) -> Reference:

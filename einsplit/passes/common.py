@@ -37,7 +37,7 @@ def _content(graph: Graph, node: Einsum | Kernel) -> Hashable:
     reads = tuple(_numbered(dims, number) for dims in node.reads)
     brackets = tuple(number[label] for label in node.brackets if label in number)
     summed = tuple(number[label] for label in node.summed)
-    return ("kernel", common, node.kernel, node.attributes, reads, brackets, summed, node.output)
+    return ("kernel", common, node.kernel, node.attributes, reads, brackets, summed, node.agg, node.output)
 
 
 def _numbered(dims: Dims, number: dict[Label, int]) -> tuple[tuple[int, ...], ...]:

@@ -19,10 +19,10 @@ _KINDS: dict[str, Callable[[Call, Sequence[Tensor]], Tensor]] = {
     "grouped": grouped,
     "pick": pick,
     "join": join,
-    "kernel": named,
 }
 
 
-def compute(call: Call, operands: Sequence[Tensor]) -> Tensor:
-    """The node's value on this device, contiguous, one dimension per factor."""
-    return _KINDS[call.node.kind](call, operands).contiguous()
+def compute(call: Call, operands: Sequence[Tensor]) -> list[Tensor]:
+    """What is written on this device, contiguous, one dimension per factor: the node's value, or a call's results."""
+    found = named(call, operands) if call.node.kind == "kernel" else [_KINDS[call.node.kind](call, operands)]
+    return [tensor.contiguous() for tensor in found]

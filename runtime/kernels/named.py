@@ -10,13 +10,14 @@ from torch import Tensor
 
 from einsplit.runtime.kernels.call import Call
 from einsplit.runtime.kernels.einsum import aligned
-from einsplit.runtime.kernels.families import KERNELS
+from einsplit.runtime.kernels.families import KERNELS, SEVERAL
 from einsplit.runtime.kernels.padding import identity_padded
+from einsplit.solver.program import Result
 from einsplit.torch_dtypes import torch_dtype
 
 
-def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
-    """The result that the Program names, its whole labels padded again."""
+def named(call: Call, operands: Sequence[Tensor]) -> list[Tensor]:
+    """The results that the Program names, their whole labels padded again."""
     node = call.node
     whole = set(node.whole)
 
@@ -28,13 +29,30 @@ def named(call: Call, operands: Sequence[Tensor]) -> Tensor:
     ]
     if call.attributes.get("padding") == "identity":
         read = [identity_padded(call, x, dims) for x, dims in zip(read, node.presents, strict=True)]
-    shape = tuple(prod(size(label) for label in dim) for dim in node.result)
-    result = KERNELS[node.kernel](call.attributes, read, shape)[node.number]
-    opened = result.reshape([size(label) for dim in node.result for label in dim])
-    padding = [node.extents[label].padded - node.extents[label].size if label in whole else 0 for label in node.writes]
+    found = _results(call, read, size)
+    return [_opened(call, x, row, size) for x, row in zip(found, node.results, strict=True)]
+
+
+def _results(call: Call, read: Sequence[Tensor], size: Callable[[int], int]) -> Sequence[Tensor]:
+    """Those that the Program names, in the kernel's own dimensions."""
+    node = call.node
+    numbers = [row.number for row in node.results]
+    if node.kernel in SEVERAL:
+        return SEVERAL[node.kernel](call.attributes, read, numbers)
+    shape = tuple(prod(size(label) for label in dim) for dim in node.results[0].dims)
+    every = KERNELS[node.kernel](call.attributes, read, shape)
+    return [every[number] for number in numbers]
+
+
+def _opened(call: Call, tensor: Tensor, row: Result, size: Callable[[int], int]) -> Tensor:
+    """A result with a dimension for each label, what is whole padded."""
+    extents, whole = call.node.extents, set(call.node.whole)
+    labels = [label for dim in row.dims for label in dim]
+    opened = tensor.reshape([size(label) for label in labels])
+    padding = [extents[label].padded - extents[label].size if label in whole else 0 for label in labels]
     if any(padding):
         opened = torch.nn.functional.pad(opened, [n for extra in reversed(padding) for n in (0, extra)])
-    return opened.to(torch_dtype(node.dtype))
+    return opened.to(torch_dtype(row.dtype))
 
 
 def _presented(

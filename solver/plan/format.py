@@ -165,17 +165,17 @@ def decode_plan(data: bytes, place: str = "plan") -> Plan:
         version = _VERSION.decode(data).format
         if version > FORMAT:
             raise PlanError(
-                f"plan file {place} has format {version}, and this einsplit reads up to {FORMAT}: "
-                "use the einsplit that wrote it, or plan again"
+                f"plan file {place} has format {version}, and this einsplit reads up to {FORMAT}.",
+                "Use the einsplit that wrote it, or plan again.",
             )
         if version < 1:
             raise PlanError(f"plan file {place} has format {version}, and formats count from 1")
         plan = _PLAN.decode(data)
         repeated = next(_repeated_keys(json.loads(data, object_pairs_hook=_Pairs), "$"), None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PlanError(f"plan file {place} is damaged: {error}\n  {PLAN_AGAIN}") from error
+        raise PlanError(f"plan file {place} is damaged: {error}", PLAN_AGAIN) from error
     if repeated:
-        raise PlanError(f"plan file {place} is damaged: {repeated} stands twice\n  {PLAN_AGAIN}")
+        raise PlanError(f"plan file {place} is damaged: {repeated} stands twice", PLAN_AGAIN)
     return plan
 
 
@@ -209,17 +209,17 @@ def realise(plan: Plan, graph: Graph) -> Solution:
     if plan.graph != own.hash:
         raise PlanError(
             f"this plan was made for another graph: it is for {plan.graph[:12]!a}, "
-            f"and the graph at hand is {own.hash[:12]!r}.\n"
-            "  The model, its shapes or its dtypes have changed: plan again."
+            f"and the graph at hand is {own.hash[:12]!r}.",
+            "The model, its shapes or its dtypes have changed: plan again.",
         )
     prepared = prepare_computed(own)
     classes = set(extent_classes(prepared).values())
     for label in plan.digits:
         if label not in classes:
-            raise PlanError(f"$.digits: {label!r} is no extent class of the graph\n  {PLAN_AGAIN}")
+            raise PlanError(f"$.digits: {label!r} is no extent class of the graph", PLAN_AGAIN)
     problem = Problem(prepared, plan.machine, make_tables(prepared, plan.machine.sizes, plan.digits))
     if len(plan.nodes) != len(prepared.nodes):
-        raise PlanError(f"$.nodes: {len(plan.nodes)} of the graph's {len(prepared.nodes)}\n  {PLAN_AGAIN}")
+        raise PlanError(f"$.nodes: {len(plan.nodes)} of the graph's {len(prepared.nodes)}", PLAN_AGAIN)
     for at in range(len(plan.nodes)):
         _check_choices(problem, at, plan.nodes[at])
     shardings = tuple(row.cut for row in plan.nodes)
@@ -241,8 +241,8 @@ def _check_choices(problem: Problem, at: int, row: NodePlan) -> None:
             if choice not in allowed:
                 name = problem.machine.axes[axis].name
                 raise PlanError(
-                    f"{place}.{key}[{axis}] ({row.name}): axis {name!r} cannot be {choice_text(choice)}; "
-                    f"it can be {', '.join(choice_text(c) for c in allowed)}"
+                    f"{place}.{key}[{axis}] ({row.name}): axis {name!r} cannot be {choice_text(choice)}",
+                    f"It can be {', '.join(choice_text(c) for c in allowed)}.",
                 )
 
 
@@ -263,6 +263,6 @@ def _check_figures(place: str, seconds: float, true_seconds: float, sent: int, t
     if abs(seconds - true_seconds) > 1e-9 * true_seconds or sent != true_sent:
         raise PlanError(
             f"{place}: the plan says {seconds_text(seconds)} and {sent:,} bytes; these choices on this machine "
-            f"are {seconds_text(true_seconds)} and {true_sent:,} bytes.\n"
-            "  The file was changed by hand, or written by an einsplit that prices otherwise: plan again."
+            f"are {seconds_text(true_seconds)} and {true_sent:,} bytes.",
+            "The file was changed by hand, or written by an einsplit that prices otherwise: plan again.",
         )

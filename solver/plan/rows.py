@@ -15,6 +15,9 @@ def row_price(problem: Problem, shardings: Sequence[Sharding], at: int) -> Price
     for edge in problem.memo.edges_of[at]:
         if edge.reader == at:
             price += problem.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
+    for pair in problem.memo.pairs_of[at]:
+        if pair.further == at:
+            price += Price(problem.pair_seconds(pair, shardings[pair.first], shardings[at]))
     return price
 
 
@@ -45,6 +48,9 @@ def local_seconds(problem: Problem, shardings: Sequence[Sharding], at: int, own:
         writer = own if edge.writer == at else shardings[edge.writer]
         reader = own if edge.reader == at else shardings[edge.reader]
         total += problem.edge_price(edge, writer, reader).seconds
+    for pair in problem.memo.pairs_of[at]:
+        first, further = (own if node == at else shardings[node] for node in (pair.first, pair.further))
+        total += problem.pair_seconds(pair, first, further)
     return total
 
 

@@ -143,9 +143,7 @@ def operations(node: Node, found: Form, local: Mapping[Label, int], tables: Digi
         return prod(local[label] for label in factors(node))
     if isinstance(node, Kernel):
         moved = sum(prod(local[label] for label in row) for row in (factors(node), *(o.labels for o in node.operands)))
-        free = [label for label in node_labels(node) if label not in node.brackets]
-        whole = max(1, prod(tables[label].padded for label in free))
-        return moved + node.operations * prod(local[label] for label in free) // whole
+        return moved + share(node.operations, node, local, tables)
     assert isinstance(node, Einsum)
     every = prod(local[label] for label in node_labels(node) if label not in found.chosen)
     keys = sum(num_operations(key.expr) * prod(local[label] for label in key.labels) for key in found.keys)
@@ -158,6 +156,12 @@ def operations(node: Node, found: Form, local: Mapping[Label, int], tables: Digi
         adds = found.kind == "lookup" and set(aggregated_labels(node)) > set(found.chosen)
         return keys + every * (num_operations(found.join) + adds)
     return every * (num_operations(node.join) + bool(aggregated_labels(node)))
+
+
+def share(num_operations: int, node: Kernel, local: Mapping[Label, int], tables: DigitTables) -> int:
+    """What one device does of a kernel's operations, padding included."""
+    free = [label for label in node_labels(node) if label not in node.brackets]
+    return num_operations * prod(local[label] for label in free) // max(1, prod(tables[label].size for label in free))
 
 
 def read_labels(node: Node, found: Form, number: int) -> tuple[Label, ...] | None:

@@ -13,6 +13,7 @@ from einsplit.solver.program.instructions import (
     Mask,
     Port,
     Program,
+    Result,
     Slice,
     Zero,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Mask",
     "Port",
     "Program",
+    "Result",
     "Slice",
     "Zero",
     "piece_elements",

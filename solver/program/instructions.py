@@ -68,8 +68,18 @@ class Key(msgspec.Struct, frozen=True):
     labels: tuple[int, ...]  # those that it depends on
 
 
+class Result(msgspec.Struct, frozen=True):
+    """One of a kernel's results, and the buffer that it goes to."""
+
+    buffer: int
+    number: int
+    dims: tuple[tuple[int, ...], ...]  # the labels of each dimension
+    dtype: str
+    operations: int  # scalar operations of one device that are done for it alone
+
+
 class Compute(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One node on one shard. Labels are numbers into `extents` and `names`."""
+    """One node on one shard, or several that are results of one call. Labels are numbers into `extents` and `names`."""
 
     node: int
     kind: Literal["contract", "lookup", "scatter", "grouped", "pick", "join", "kernel"]
@@ -90,9 +100,13 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kernel: str = ""
     attributes: str = "{}"
     presents: tuple[tuple[tuple[int, ...], ...], ...] = ()  # kernel: the labels of each dimension of each operand
-    result: tuple[tuple[int, ...], ...] = ()  # kernel: the same of the result
-    number: int = 0  # kernel: which of its results the output is
+    results: tuple[Result, ...] = ()  # kernel: what the call gives, the output first
     whole: tuple[int, ...] = ()  # kernel: labels given at true size, in original order
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Every buffer that is written."""
+        return tuple(row.buffer for row in self.results) or (self.output,)
 
 
 class Mask(msgspec.Struct, frozen=True, tag=True):

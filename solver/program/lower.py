@@ -5,23 +5,25 @@ Nothing is decided here: forms, moves and masks are those the price was made of.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 
-from einsplit.graph import Einsum, Input, Kernel, Node, aggregated_labels, factors, node_labels
-from einsplit.scalar import to_text
+from einsplit.graph import Einsum, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.scalar import num_operations, to_text
+from einsplit.solver.pricing.calls import Pair, anew, is_weighted_anew, keys_are_cut, own_operations
 from einsplit.solver.pricing.forms import Form, form, masked_operands, operations
 from einsplit.solver.pricing.price import cut_axes
 from einsplit.solver.program.instructions import (
     Buffer,
     Collective,
     Compute,
-    Extent,
     Free,
     Instruction,
     Key,
     Mask,
     Port,
     Program,
+    Result,
     Slice,
     Zero,
 )
@@ -37,6 +39,7 @@ def lower(solution: Solution) -> Program:
 
 class _Lowering:
     def __init__(self, solution: Solution) -> None:
+        self.problem = solution.problem
         self.graph = solution.problem.graph
         self.machine = solution.problem.machine
         self.tables = solution.problem.tables
@@ -45,6 +48,11 @@ class _Lowering:
         self.instructions: list[Instruction] = []
         self.mover = Mover(self.machine, self.buffers, self.instructions)
         self.of_node: list[int] = []  # the buffer of every node's value
+        self.further: dict[int, list[Pair]] = {}  # by node: the further results of its call
+        self.given: dict[int, int] = {}  # the buffer of a further result that its call has filled
+        for pair in solution.problem.pairs:
+            if pair.alike(self.shardings[pair.first], self.shardings[pair.further]):
+                self.further.setdefault(pair.first, []).append(pair)
 
     def program(self) -> Program:
         for at, node in enumerate(self.graph.nodes):
@@ -85,6 +93,9 @@ class _Lowering:
         sharding = self.shardings[at]
         if isinstance(node, Input):
             return self._value_buffer(node, sharding)
+        if at in self.given:
+            assert isinstance(node, Kernel)
+            return self._weighted_anew(at, node) if is_weighted_anew(node) else self.given[at]
         read = [self._read(o.node, operand_layout(node, k, sharding)) for k, o in enumerate(node.operands)]
         found = form(node, [self.graph.nodes[row.node].dtype for row in node.operands], self.graph.sizes)
         return read[0] if found.kind == "alias" else self._compute(at, node, found, sharding, read)
@@ -97,13 +108,16 @@ class _Lowering:
         return len(self.buffers) - 1
 
     def _compute(self, at: int, node: Einsum | Kernel, found: Form, sharding: Sharding, read: list[int]) -> int:
-        labels = node_labels(node)
-        number = {label: k for k, label in enumerate(labels)}
-        cut: list[Extent] = [extent(self.tables[label], cut_axes(sharding, label)) for label in labels]
-        local = {label: e.local for label, e in zip(labels, cut, strict=True)}
+        cut = {label: extent(self.tables[label], cut_axes(sharding, label)) for label in node_labels(node)}
+        local = {label: e.local for label, e in cut.items()}
+        for pair in self.further.get(at, ()):
+            for label in node_labels(self.graph.nodes[pair.further]):
+                cut.setdefault(pair.renamed(label), extent(self.tables[label], ()))
+        number = {label: k for k, label in enumerate(cut)}
         for k in masked_operands(node, found, self.tables):
             read[k] = self._mask(node, k, read[k])
         output = self._value_buffer(node, sharding)
+        scalar_operations = operations(node, found, local, self.tables)
         assert found.kind != "input" and found.kind != "alias"
         compute = Compute(
             node=at,
@@ -112,12 +126,12 @@ class _Lowering:
             output=output,
             reads=tuple(tuple(number[label] for label in o.labels) for o in node.operands),
             writes=tuple(number[label] for label in factors(node)),
-            extents=tuple(cut),
-            names=labels,
-            operations=operations(node, found, local, self.tables),
+            extents=tuple(cut.values()),
+            names=tuple(number),
+            operations=scalar_operations,
             dtype=node.dtype,
             join=to_text(node.join if found.join is None else found.join) if isinstance(node, Einsum) else "",
-            agg=node.agg if isinstance(node, Einsum) else "sum",
+            agg=node.agg,
             chosen=tuple(number[label] for label in found.chosen or ((found.label,) if found.label else ())),
             keys=tuple(Key(to_text(key.expr), tuple(number[label] for label in key.labels)) for key in found.keys),
             product=found.product or (),
@@ -125,9 +139,60 @@ class _Lowering:
             kernel=node.kernel if isinstance(node, Kernel) else "",
             attributes=node.attributes if isinstance(node, Kernel) else "{}",
             presents=tuple(_numbered(dims, number) for dims in node.reads) if isinstance(node, Kernel) else (),
-            result=_numbered(node.dims, number) if isinstance(node, Kernel) else (),
-            number=node.output if isinstance(node, Kernel) else 0,
-            whole=tuple(number[label] for label in node.brackets) if isinstance(node, Kernel) else (),
+            results=self._results(at, node, output, scalar_operations, number) if isinstance(node, Kernel) else (),
+            whole=self._whole(at, node, number) if isinstance(node, Kernel) else (),
+        )
+        self.instructions.append(compute)
+        return output
+
+    def _results(
+        self, at: int, node: Kernel, output: int, scalar_operations: int, number: Mapping[Label, int]
+    ) -> tuple[Result, ...]:
+        """What the call gives; the buffers of further results are made."""
+        found = [Result(output, node.output, _numbered(node.dims, number), node.dtype, scalar_operations)]
+        for pair in self.further.get(at, ()):
+            other, sharding = self.graph.nodes[pair.further], self.shardings[pair.further]
+            assert isinstance(other, Kernel)
+            self.given[pair.further] = self._value_buffer(other, sharding)
+            dims = _numbered([[pair.renamed(label) for label in dim] for dim in other.dims], number)
+            own = own_operations(other, sharding, self.tables)
+            found.append(Result(self.given[pair.further], other.output, dims, other.dtype, own))
+        return tuple(found)
+
+    def _whole(self, at: int, node: Kernel, number: Mapping[Label, int]) -> tuple[int, ...]:
+        """The labels that the call, or a further result of it, has whole."""
+        found = dict.fromkeys(node.brackets)
+        for pair in self.further.get(at, ()):
+            other = self.graph.nodes[pair.further]
+            assert isinstance(other, Kernel)
+            found.update(dict.fromkeys(map(pair.renamed, other.brackets)))
+        return tuple(number[label] for label in found)
+
+    def _weighted_anew(self, at: int, node: Kernel) -> int:
+        """Attention's values of the keys at hand, by their own logsumexp, as addends of the values of all keys."""
+        sharding, given = self.shardings[at], len(node.operands) - 1
+        if not keys_are_cut(node, sharding):
+            return self.given[at]
+        (pair,) = (pair for pair in self.problem.pairs if pair.further == at)
+        z = self._read(node.operands[given].node, operand_layout(node, given, sharding))
+        output = self._value_buffer(node, sharding)
+        labels = factors(node)
+        rows = (labels, node.operands[given].labels, node.operands[given].labels)
+        number = {label: k for k, label in enumerate(labels)}
+        cut = tuple(extent(self.tables[label], cut_axes(sharding, label)) for label in labels)
+        join = anew(node.dtype)
+        compute = Compute(
+            node=at,
+            kind="join",
+            operands=(self.given[at], self.of_node[pair.first], z),
+            output=output,
+            reads=tuple(tuple(number[label] for label in row) for row in rows),
+            writes=tuple(range(len(labels))),
+            extents=cut,
+            names=labels,
+            operations=prod(e.local for e in cut) * num_operations(join),
+            dtype=node.dtype,
+            join=to_text(join),
         )
         self.instructions.append(compute)
         return output
@@ -141,7 +206,7 @@ class _Lowering:
         return len(self.buffers) - 1
 
 
-def _numbered(dims: Sequence[Sequence[str]], number: dict[str, int]) -> tuple[tuple[int, ...], ...]:
+def _numbered(dims: Sequence[Sequence[str]], number: Mapping[Label, int]) -> tuple[tuple[int, ...], ...]:
     """Dimensions with their labels as numbers."""
     return tuple(tuple(number[label] for label in dim) for dim in dims)
 
@@ -150,7 +215,7 @@ def _with_frees(instructions: Sequence[Instruction], kept: set[int]) -> tuple[In
     """A Free after the last reading of every buffer that does not outlive the step."""
     last: dict[int, int] = {}
     for at, instruction in enumerate(instructions):
-        buffers = () if isinstance(instruction, Free) else (*_sources(instruction), instruction.output)
+        buffers = () if isinstance(instruction, Free) else (*_sources(instruction), *_outputs(instruction))
         for buffer in buffers:
             last[buffer] = at
     ending: dict[int, list[int]] = {}
@@ -162,6 +227,10 @@ def _with_frees(instructions: Sequence[Instruction], kept: set[int]) -> tuple[In
         out.append(instruction)
         out.extend(Free(buffer) for buffer in sorted(ending.get(at, ())))
     return tuple(out)
+
+
+def _outputs(instruction: Compute | Mask | Slice | Zero | Collective) -> tuple[int, ...]:
+    return instruction.outputs if isinstance(instruction, Compute) else (instruction.output,)
 
 
 def _sources(instruction: Compute | Mask | Slice | Zero | Collective) -> tuple[int, ...]:

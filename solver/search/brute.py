@@ -73,6 +73,10 @@ def brute_tables(problem: Problem) -> Solution:
             prices = prices.T
         low, high = sorted((edge.writer, edge.reader))
         total += prices.reshape([shape[k] if k in (low, high) else 1 for k in range(num_nodes)])
+    for pair in problem.pairs:
+        rows, columns = options[pair.first], options[pair.further]
+        saved = np.array([[problem.pair_seconds(pair, a, b) for b in columns] for a in rows])
+        total += saved.reshape([shape[k] if k in (pair.first, pair.further) else 1 for k in range(num_nodes)])
     best = np.unravel_index(int(np.argmin(total)), shape)
     shardings = tuple(row[int(k)] for row, k in zip(options, best, strict=True))
     return Solution(problem, shardings, float(total[best]))

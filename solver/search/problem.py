@@ -16,6 +16,7 @@ from einsplit.dtypes import ITEMSIZE
 from einsplit.graph import Einsum, Graph, Kernel, Label, Node, aggregated_labels, factors, node_labels
 from einsplit.scalar import to_text
 from einsplit.solver.machine import Machine
+from einsplit.solver.pricing.calls import Pair, further_seconds, pairs
 from einsplit.solver.pricing.forms import Form, form
 from einsplit.solver.pricing.price import Price, edge_price, node_seconds
 from einsplit.solver.sharding import (
@@ -56,6 +57,7 @@ class Problem:
         self.memo = memo or Memo(graph, machine)
         assert self.memo.machine == machine  # its prices are those of one machine
         self.edges = self.memo.edges
+        self.pairs = self.memo.pairs
         self._shapes = tuple(
             Shape(tuple(tables[label] for label in factors(node)), ITEMSIZE[node.dtype]) for node in graph.nodes
         )
@@ -78,6 +80,18 @@ class Problem:
             form_ = self.memo.forms[node]
             self.memo.seconds[key] = node_seconds(found, form_, sharding, shapes, self.tables, self.machine)
         return Price(self.memo.seconds[key])
+
+    def pair_seconds(self, pair: Pair, first: Sharding, further: Sharding) -> float:
+        """What two results of one call cost a device less (below 0) where they are cut alike."""
+        if not pair.alike(first, further):
+            return 0.0
+        key = (self._kinds[pair.further], self.memo.places(pair.further, further))
+        if key not in self.memo.further_seconds:
+            node = self.graph.nodes[pair.further]
+            assert isinstance(node, Kernel)
+            added = further_seconds(node, further, self.tables, self.machine)
+            self.memo.further_seconds[key] = added - self.node_price(pair.further, further).seconds
+        return self.memo.further_seconds[key]
 
     def left(self, node: int, sharding: Sharding) -> Layout:
         """The layout in which a node leaves its value."""
@@ -117,6 +131,8 @@ class Problem:
             total += self.node_price(node, shardings[node])
         for edge in self.edges:
             total += self.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
+        for pair in self.pairs:
+            total += Price(self.pair_seconds(pair, shardings[pair.first], shardings[pair.further]))
         return total
 
 
@@ -141,11 +157,16 @@ class Memo:
             ),
             *(Edge(value, state, -1) for state, value in graph.updates),
         )
+        self.pairs = pairs(graph)
+        self.pairs_of = tuple(
+            tuple(pair for pair in self.pairs if at in (pair.first, pair.further)) for at in range(len(graph.nodes))
+        )
         touching: list[dict[Edge, None]] = [{} for _ in graph.nodes]
         for edge in self.edges:
             touching[edge.reader][edge] = touching[edge.writer][edge] = None
         self.edges_of = tuple(tuple(edges) for edges in touching)
         self.seconds: dict[tuple[int, tuple[int, ...]], float] = {}
+        self.further_seconds: dict[tuple[int, tuple[int, ...]], float] = {}
         self.edge_prices: dict[tuple[int, Layout, Layout], Price] = {}
         self.edge_tables: dict[tuple[int, tuple[Layout, ...], tuple[Layout, ...]], Seconds] = {}
         forms = zip(graph.nodes, self.forms, strict=True)
@@ -194,7 +215,8 @@ def _content(graph: Graph, node: Node, found: Form) -> object:
     if isinstance(node, Einsum):
         return (*common, to_text(node.join), node.agg)
     if isinstance(node, Kernel):
-        return (*common, node.kernel, node.operations, tuple(number[label] for label in node.brackets))
+        whole = tuple(number[label] for label in node.brackets)
+        return (*common, node.kernel, node.operations, node.shared, whole)
     return common
 
 

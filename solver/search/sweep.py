@@ -175,6 +175,9 @@ def _network(found: Solution, group: tuple[int, ...], alike: bool) -> tuple[list
     for edge in problem.edges:
         wanted = tuple(problem.wanted(edge, sharding) for sharding in options[edge.reader])
         tables.append(PriceTable((edge.writer, edge.reader), problem.edge_table(edge, left[edge.writer], wanted)))
+    for pair in problem.pairs:
+        rows = [[problem.pair_seconds(pair, a, b) for b in options[pair.further]] for a in options[pair.first]]
+        tables.append(PriceTable((pair.first, pair.further), np.array(rows)))
     return options, tables
 
 

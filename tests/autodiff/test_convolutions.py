@@ -30,7 +30,7 @@ from tests.support.cuttings import Cutting, random_cutting, random_machine, run_
 # ----------------------------------------------------------------------------------------------- the meaning
 
 
-def meant(x: np.ndarray, w: np.ndarray, z: np.ndarray, lie: dict[str, list[int]], wanted: str) -> np.ndarray:
+def meant(x: np.ndarray, w: np.ndarray, z: np.ndarray, attributes: dict[str, list[int]], wanted: str) -> np.ndarray:
     """One of the three from the other two, product by product: h = p * stride + y * dilation - padding."""
     found = {"convolution": z, "convolution_input": x, "convolution_weight": w}[wanted]
     found[:] = 0
@@ -39,7 +39,7 @@ def meant(x: np.ndarray, w: np.ndarray, z: np.ndarray, lie: dict[str, list[int]]
     for b, o, c in product(range(x.shape[0]), range(num_out), range(num_in)):
         channel = o // (num_out // groups) * num_in + c
         for p, y in product(np.ndindex(z.shape[2:]), np.ndindex(w.shape[2:])):
-            rows = zip(p, y, lie["stride"], lie["dilation"], lie["padding"], strict=True)
+            rows = zip(p, y, attributes["stride"], attributes["dilation"], attributes["padding"], strict=True)
             h = tuple(at * step + tap * gap - zeros for at, tap, step, gap, zeros in rows)
             if any(not 0 <= at < size for at, size in zip(h, x.shape[2:], strict=True)):
                 continue
@@ -76,13 +76,13 @@ def shapes(random: Random) -> tuple[list[tuple[int, ...]], dict[str, list[int]]]
 @pytest.mark.parametrize("seed", range(25))
 def test_a_kernel_is_its_formula_whatever_the_shapes(kernel: str, seed: int) -> None:
     """In numpy, and in torch's code on a device."""
-    sizes, lie = shapes(Random(seed))
+    sizes, attributes = shapes(Random(seed))
     generator = np.random.default_rng(seed)
     x, w, z = (generator.normal(size=shape) for shape in sizes)
     operands = {"convolution": (x, w), "convolution_input": (z, w), "convolution_weight": (x, z)}[kernel]
-    wanted = meant(*(array.copy() for array in (x, w, z)), lie, kernel)
-    (found,) = REFERENCES[kernel](lie, operands, wanted.shape)
-    (run,) = KERNELS[kernel](lie, [torch.from_numpy(array) for array in operands], wanted.shape)
+    wanted = meant(*(array.copy() for array in (x, w, z)), attributes, kernel)
+    (found,) = REFERENCES[kernel](attributes, operands, wanted.shape)
+    (run,) = KERNELS[kernel](attributes, [torch.from_numpy(array) for array in operands], wanted.shape)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
     np.testing.assert_allclose(run.numpy(), wanted, rtol=0, atol=1e-12)
 

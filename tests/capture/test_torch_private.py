@@ -2,7 +2,7 @@
 
 import torch
 
-from einsplit.capture.torch_private import Operator, is_of_registered_operator, writes_in_place
+from einsplit.capture.torch_private import Operator, is_of_registered_operator, users_function, writes_in_place
 
 
 @torch.library.custom_op("einsplit_tests::twice", mutates_args=())
@@ -39,3 +39,4 @@ def test_functions_of_registered_operators_are_told_from_users_own():
     x = torch.ones(3, requires_grad=True)
     assert is_of_registered_operator(type(twice(x).grad_fn))
     assert not is_of_registered_operator(type(Own.apply(x).grad_fn))
+    assert users_function(type(Own.apply(x).grad_fn)) is Own

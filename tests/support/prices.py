@@ -5,6 +5,7 @@ No sharding, table or layout is looked at, so that a step which is priced but no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from math import ceil, prod
 
@@ -38,7 +39,12 @@ def instruction_seconds(program: Program, machine: Machine, step: Instruction) -
         touched = list(_touched(program, step, nbytes(step.output)))
         assert step.operations == _operations(program, step)
         memory = sum(touched) / machine.memory_bytes_per_second
-        return machine.launch_seconds + max(step.operations / machine.flops_per_second, memory)
+        seconds = machine.launch_seconds + max(step.operations / machine.flops_per_second, memory)
+        for row in step.results[1:]:  # further results of the call: their own operations, and writing them
+            seconds += max(
+                row.operations / machine.flops_per_second, nbytes(row.buffer) / machine.memory_bytes_per_second
+            )
+        return seconds
     if not isinstance(step, Collective):
         return a_pass(2 * nbytes(step.output))  # read what is kept, write it
     payload, rounds = sent(program, step)
@@ -72,8 +78,9 @@ def _operations(program: Program, step: Compute) -> int:
         return prod(local[label] for label in step.writes)
     if step.kind == "contract":
         return 2 * prod(local)
-    if step.kind == "kernel":  # those of these programs move elements: one operation for each read and written
-        return sum(_elements(program, buffer) for buffer in (*step.operands, step.output))
+    if step.kind == "kernel":  # an operation for each element read and written; most of these programs do no more
+        moved = sum(_elements(program, buffer) for buffer in (*step.operands, step.output))
+        return moved + (_of_attention(step) if step.kernel.startswith("attention") else 0)
     every = prod(local[label] for label in range(len(local)) if label not in step.chosen)
     keys = 0
     for key in step.keys:
@@ -85,6 +92,24 @@ def _operations(program: Program, step: Compute) -> int:
     join = parse_join(step.join, len(step.operands) + bool(step.keys), step.names)
     summed = set(range(len(local))) - set(step.writes) - set(step.chosen)
     return keys + every * (num_operations(join) + (bool(summed) and step.kind != "scatter"))
+
+
+def _of_attention(step: Compute) -> int:
+    """Of the first result: the scores, and what is made of them."""
+    attributes = json.loads(step.attributes)
+    local = [extent.size if label in step.whole else extent.local for label, extent in enumerate(step.extents)]
+    query, key, value = ([prod(local[label] for label in dim) for dim in dims] for dims in step.presents[:3])
+    given = {"attention": 0, "attention_values": 1, "attention_gradient": 3}[step.kernel]
+    scores, num_masks = prod(query[:3]) * key[2], len(step.operands) - 3 - given
+
+    def each(name: str) -> int:
+        return num_operations(parse_join(attributes[name], 1 + num_masks)) + 3
+
+    found = 2 * query[3] + each("score")
+    if step.kernel == "attention_gradient":
+        of_scores = 0 if step.results[0].number == 2 else 2 * value[3] + each("slope")
+        return scores * (found + of_scores + 2 * (value if step.results[0].number == 2 else query)[3])
+    return scores * (found + 2 * value[3] * given)
 
 
 def sent(program: Program, step: Collective) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """detach, no_grad, custom functions, buffers and random numbers in training: torch's gradient, or a refusal by name."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -98,17 +99,28 @@ def test_a_step_moves_the_weights_as_torch_does(loss, devices):
         torch.testing.assert_close(found[name], parameter.detach() - 0.1 * parameter.grad)
 
 
-def test_a_custom_autograd_function_is_refused_by_name():
+def test_a_custom_autograd_function_is_refused_by_name_and_line():
     step = einsplit.train_step(
         nn.Linear(3, 3), lambda model, x: Sign.apply(model(x)).sum(), einsplit.optim.SGD(), devices=1
     )
     with pytest.raises(CaptureError) as caught:
         step(torch.ones(2, 3))
+    line = 1 + Path(__file__).read_text().splitlines().index("class Sign(torch.autograd.Function):")
     assert str(caught.value) == (
         "the gradient of Sign, a torch.autograd.Function, is written in Python and would be lost\n"
+        f"  at {__file__}:{line}\n"
         "  Write what it computes with ordinary operators, detach() where no gradient flows, or make it an operator "
         "with torch.library.custom_op and register_autograd."
     )
+
+
+def test_a_custom_function_without_a_source_file_is_refused_by_name():
+    typed = type("Typed", (Sign,), {"__module__": "prompt"})
+    step = einsplit.train_step(
+        nn.Linear(3, 3), lambda model, x: typed.apply(model(x)).sum(), einsplit.optim.SGD(), devices=1
+    )
+    with pytest.raises(CaptureError, match=r"^the gradient of Typed, a torch\.autograd\.Function, .*\n  Write what"):
+        step(torch.ones(2, 3))
 
 
 def test_a_custom_function_that_no_gradient_reaches_is_none():

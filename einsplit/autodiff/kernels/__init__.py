@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from einsplit.autodiff.kernels import along, aten, convolution, moving
+from einsplit.autodiff.kernels import along, aten, attention, convolution, moving
 from einsplit.autodiff.kernels.call import Call, Rule
 from einsplit.draft import Draft
 from einsplit.graph import Kernel, Operand
 from einsplit.notation.dims import flat
 from einsplit.scalar import operand
 
-RULES: dict[str, Rule] = {**moving.RULES, **along.RULES, **convolution.RULES, **aten.RULES}
+RULES: dict[str, Rule] = {
+    **moving.RULES,
+    **along.RULES,
+    **convolution.RULES,
+    **attention.RULES,
+    **aten.RULES,
+}
 
 
 def kernel_adjoints(draft: Draft, at: int, adjoint: int, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -21,7 +27,7 @@ def kernel_adjoints(draft: Draft, at: int, adjoint: int, wanted: Sequence[int]) 
     """
     node = draft.nodes[at]
     assert isinstance(node, Kernel)
-    call = Call(draft, node, adjoint)
+    call = Call(draft, at, node, adjoint)
     for k in wanted:
         found = RULES[node.kernel](call, k)
         if found is not None:

@@ -19,6 +19,7 @@ class Call:
     """A kernel node whose operands' adjoints are wanted."""
 
     draft: Draft
+    at: int  # the node's position
     node: Kernel
     adjoint: int
 

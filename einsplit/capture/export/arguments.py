@@ -32,7 +32,7 @@ def check_argument(name: str, tensor: torch.Tensor) -> None:
     """Raise CaptureError for an argument that is no dense tensor of a dtype that a Graph has."""
     for holds, kind, way_out in _REFUSED:
         if holds(tensor):
-            raise CaptureError(f"argument {name!r} is {kind(tensor)}.\n  Pass {name}.{way_out}.")
+            raise CaptureError(f"argument {name!r} is {kind(tensor)}.", f"Pass {name}.{way_out}.")
     dtype_name(tensor.dtype)
 
 

@@ -108,7 +108,7 @@ def _live_tensors(
             continue
         tensor = held.get(spec.target, program.constants.get(spec.target))
         if not isinstance(tensor, torch.Tensor):
-            raise CaptureError(f"the function reads {spec.target!r}, a {type(tensor).__name__}\n  Pass tensors only.")
+            raise CaptureError(f"the function reads {spec.target!r}, a {type(tensor).__name__}.", "Pass tensors only.")
         name = _without_prefix(spec.target, len(wrapper.held))
         found[spec.target] = next((known for known in outside.items() if _is_same(known[1], tensor)), (name, tensor))
     return found

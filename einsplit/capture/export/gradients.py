@@ -9,35 +9,38 @@ from torch.autograd.function import BackwardCFunction
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from einsplit.capture.torch_private import is_of_registered_operator
+from einsplit.capture.sources import line_of_class, mistake
+from einsplit.capture.torch_private import is_of_registered_operator, users_function
 from einsplit.errors import CaptureError
 
 
-def custom_functions(tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
-    """Names of the autograd functions, written in Python, that autograd would go through from these tensors."""
+def custom_functions(tensors: Iterable[torch.Tensor]) -> tuple[type, ...]:
+    """The autograd functions, written in Python, that autograd would go through from these tensors."""
     todo = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     seen = set(todo)
-    found: dict[str, None] = {}
+    found: dict[type, None] = {}
     while todo:
         node = todo.pop()
         kind: type = type(node)
         # torch.library makes one for every operator that Python registers: those are known by their operator.
         if issubclass(kind, BackwardCFunction) and not is_of_registered_operator(kind):
-            found[kind.__name__.removesuffix("Backward")] = None
+            found[users_function(kind)] = None
         following = [edge for edge, _ in node.next_functions if edge is not None and edge not in seen]
         seen.update(following)
         todo.extend(following)
     return tuple(found)
 
 
-def refuse_custom(functions: tuple[str, ...]) -> None:
+def refuse_custom(functions: tuple[type, ...]) -> None:
     """Raise CaptureError where there is one: tracing sees what its forward computes, and not what its backward does."""
     if functions:
-        raise CaptureError(
-            f"the gradient of {functions[0]}, a torch.autograd.Function, is written in Python and would be lost",
+        name = functions[0].__name__
+        text = f"the gradient of {name}, a torch.autograd.Function, is written in Python and would be lost"
+        advice = (
             "Write what it computes with ordinary operators, detach() where no gradient flows, or make it an operator "
-            "with torch.library.custom_op and register_autograd.",
+            "with torch.library.custom_op and register_autograd."
         )
+        raise CaptureError(*mistake(text, line_of_class(functions[0]), advice))
 
 
 def keep_stops(program: ExportedProgram) -> None:

@@ -22,7 +22,7 @@ def refuse_products_of_bool(program: ExportedProgram) -> None:
         if str(node.target) in _PRODUCTS and any(map(_is_bool, node.all_input_nodes)):
             message = f"{node.target} of bool is traced by torch, which then refuses to compute it"
             advice = "Cast first: x.float() @ y.float(), or (x.long() @ y.long()) > 0."
-            raise CaptureError(mistake(message, line_of_node(node), advice))
+            raise CaptureError(*mistake(message, line_of_node(node), advice))
 
 
 def _is_bool(node: Node) -> bool:

@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from torch.fx.traceback import preserve_node_meta
 
 from einsplit.capture.export.gradients import custom_functions
+from einsplit.capture.export.layers import hinted, looking_layer
 from einsplit.capture.sources import RecordedLines, line_of_error, mistake
 from einsplit.capture.structure import fill_structure, leaves_in, objects_in, split_structure
 from einsplit.errors import CaptureError
@@ -33,7 +34,7 @@ class Seen:
     result: object = None  # template of the function's result
     num_tensors: int = 0  # in the result
     replaced: dict[str, torch.Tensor] = field(default_factory=dict)  # tensors that attributes of modules were, by name
-    functions: tuple[str, ...] = ()  # custom autograd functions on the way to the result
+    functions: tuple[type, ...] = ()  # custom autograd functions on the way to the result
 
 
 class Wrapper(torch.nn.Module):
@@ -52,16 +53,16 @@ class Wrapper(torch.nn.Module):
         assert isinstance(given, tuple)
         args, kwargs = given
         before = _identities(given)
-        with _attributes_restored(self.held, self.seen.replaced), RecordedLines():
+        with hinted(self.held), _attributes_restored(self.held, self.seen.replaced), RecordedLines():
             found = self.function[0](*args, **kwargs)
         _refuse_changed_objects(given, before, found, self.names)
         if any(isinstance(leaf, _UNKNOWN) for leaf in leaves_in(found)):
-            raise CaptureError(f"the function returns a number made of a tensor.\n  {_RETURN}")
+            raise CaptureError("the function returns a number made of a tensor.", _RETURN)
         self.seen.result, parts = split_structure(found)
         self.seen.num_tensors = len(parts)
         self.seen.functions = custom_functions(tensor for _, tensor in parts)
         if not parts:
-            raise CaptureError(f"the function returns no tensor.\n  {_RETURN}")
+            raise CaptureError("the function returns no tensor.", _RETURN)
         return tuple(tensor for _, tensor in parts)
 
 
@@ -73,13 +74,16 @@ def traced(wrapper: Wrapper, tensors: Sequence[torch.Tensor]) -> ExportedProgram
     except CaptureError:
         raise
     except Exception as error:
-        text, advice = _explained(type(error).__name__, str(error))
-        raise CaptureError(mistake(text, line_of_error(error), advice)) from error
+        text, advice = _explained(error)
+        raise CaptureError(*mistake(text, line_of_error(error), advice)) from error
 
 
-def _explained(name: str, text: str) -> tuple[str, str]:
+def _explained(error: Exception) -> tuple[str, str]:
     """What is wrong, and what to change, in torch's error."""
+    name, text = type(error).__name__, str(error)
     if "DataDependent" in name or "data-dependent" in text:
+        if (layer := looking_layer(error.__traceback__)) is not None:
+            return layer
         message = "the value of a tensor chooses what is computed, and values are not known while tracing"
         return message, "Choose with torch.where, or pass the number or the choice in as an argument of its own."
     if "HigherOrder" in name:
@@ -179,7 +183,7 @@ def _refuse_changed_objects(
         if not any(owner is part for part in returned):
             own = argument_name(names, where, key)
             message = f"the function puts tensors into its argument {own!r} (a {type(owner).__name__})"
-            raise CaptureError(mistake(message, "", "Return what it computes: the caller's object stays as it is."))
+            raise CaptureError(*mistake(message, "", "Return what it computes: the caller's object stays as it is."))
 
 
 def parameter_names(function: Callable[..., object]) -> list[str]:

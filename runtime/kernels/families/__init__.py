@@ -1,8 +1,9 @@
 """Registered kernels in torch code, one file per family."""
 
-from einsplit.runtime.kernels.families import along, aten, convolution, moving
-from einsplit.runtime.kernels.families.rows import Run
+from einsplit.runtime.kernels.families import along, aten, attention, convolution, moving
+from einsplit.runtime.kernels.families.rows import Run, RunSeveral
 
 KERNELS: dict[str, Run] = {**moving.KERNELS, **along.KERNELS, **convolution.KERNELS, **aten.KERNELS}
+SEVERAL: dict[str, RunSeveral] = attention.KERNELS
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "SEVERAL"]

@@ -24,40 +24,42 @@ _WEIGHT: dict[int, Callable[..., Tensor]] = {1: conv1d_weight, 2: conv2d_weight,
 
 def _convolution(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
     x, w = (operand.contiguous() for operand in operands)
-    lie = windows(attributes)
-    x, padding = _fitted(x, lie, w.shape[2:], shape[2:])
+    placed = windows(attributes)
+    x, padding = _fitted(x, placed, w.shape[2:], shape[2:])
     groups = x.shape[1] // w.shape[1]
-    return [_FORWARD[len(padding)](x, w, None, lie.stride, padding, lie.dilation, groups)]
+    return [_FORWARD[len(padding)](x, w, None, placed.stride, padding, placed.dilation, groups)]
 
 
 def _convolution_input(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
     z, w = (operand.contiguous() for operand in operands)
-    lie = windows(attributes)
+    placed = windows(attributes)
     groups = shape[1] // w.shape[1]
-    run = _INPUT[len(lie.stride)]
-    rows = list(zip(shape[2:], lie.spans(z.shape[2:], w.shape[2:]), lie.padding, strict=True))
+    run = _INPUT[len(placed.stride)]
+    rows = list(zip(shape[2:], placed.spans(z.shape[2:], w.shape[2:]), placed.padding, strict=True))
     beyond = [size + 2 * padding - span for size, span, padding in rows]
-    steps = zip(beyond, lie.stride, lie.dilation, strict=True)
+    steps = zip(beyond, placed.stride, placed.dilation, strict=True)
     if all(0 <= extra < max(stride, dilation) for extra, stride, dilation in steps):
-        return [run(z, w, None, lie.stride, lie.padding, beyond, groups, lie.dilation)]
-    covered = run(z, w, None, lie.stride, 0, 0, groups, lie.dilation)
+        return [run(z, w, None, placed.stride, placed.padding, beyond, groups, placed.dilation)]
+    covered = run(z, w, None, placed.stride, 0, 0, groups, placed.dilation)
     return [_padded(covered, [(-padding, size + padding - span) for size, span, padding in rows])]
 
 
 def _convolution_weight(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
     x, z = (operand.contiguous() for operand in operands)
-    lie = windows(attributes)
-    x, padding = _fitted(x, lie, shape[2:], z.shape[2:])
+    placed = windows(attributes)
+    x, padding = _fitted(x, placed, shape[2:], z.shape[2:])
     groups = x.shape[1] // shape[1]
-    return [_WEIGHT[len(padding)](x, shape, z, lie.stride, padding, lie.dilation, groups)]
+    return [_WEIGHT[len(padding)](x, shape, z, placed.stride, padding, placed.dilation, groups)]
 
 
-def _fitted(x: Tensor, lie: Windows, taps: Sequence[int], num_outputs: Sequence[int]) -> tuple[Tensor, tuple[int, ...]]:
+def _fitted(
+    x: Tensor, placed: Windows, taps: Sequence[int], num_outputs: Sequence[int]
+) -> tuple[Tensor, tuple[int, ...]]:
     """The input, and the zeros on both sides of it, of which torch makes as many outputs as there are."""
-    rows = list(zip(x.shape[2:], lie.spans(num_outputs, taps), lie.padding, strict=True))
+    rows = list(zip(x.shape[2:], placed.spans(num_outputs, taps), placed.padding, strict=True))
     unread = [size + 2 * padding - span for size, span, padding in rows]
-    if all(0 <= count < stride for count, stride in zip(unread, lie.stride, strict=True)):
-        return x, lie.padding
+    if all(0 <= count < stride for count, stride in zip(unread, placed.stride, strict=True)):
+        return x, placed.padding
     return _padded(x, [(padding, span - size - padding) for size, span, padding in rows]), (0,) * len(rows)
 
 

@@ -10,3 +10,6 @@ from einsplit.kernels.rows import Attributes
 
 # (attributes, operands of this device, shape of the wanted result here) -> every result of the kernel
 Run = Callable[[Attributes, Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
+
+# (attributes, operands of this device, which results are wanted) -> those results, made in one go
+RunSeveral = Callable[[Attributes, Sequence[Tensor], Sequence[int]], Sequence[Tensor]]

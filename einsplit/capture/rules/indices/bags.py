@@ -8,7 +8,7 @@ import torch
 
 from einsplit.builder import variable_index
 from einsplit.builder.views import Value
-from einsplit.capture.joins import elementwise, in_dtype, reduce_dims, shape_of, wide, widened
+from einsplit.capture.joins import at_key, elementwise, in_dtype, reduce_dims, shape_of, wide, widened
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.others.unknown import unknown
 from einsplit.scalar import Expr, call, cast, const, operand
@@ -90,13 +90,14 @@ def _uneven(
         [(starts, reader.builder.variables(starts.shape))], items, begun, "sum", reader.origin("begun")
     )
     (b,) = reader.builder.variables(reader.shape[:1])
-    mine = call("eq", operand(0) - const(1), variable_index(b[0]))
-    added = call("where", mine, operand(1), cast(const(0), found.dtype))
+    its_bag, this_bag, zero = operand(0) - const(1), variable_index(b[0]), cast(const(0), found.dtype)
     readings = [(bag, items), (found, (*items, *column))]
-    total = reader.builder.einsum(readings, (b, *column), added, "sum", reader.origin("total"))
+    total = reader.builder.einsum(
+        readings, (b, *column), at_key(its_bag, this_bag, operand(1), zero), "sum", reader.origin("total")
+    )
     if mode == "sum":
         return total
-    counted = call("where", mine, _counted(padding, found.dtype, 1), cast(const(0), found.dtype))
+    counted = at_key(its_bag, this_bag, _counted(padding, found.dtype, 1), zero)
     count = reader.builder.einsum([(bag, items), (chosen, items)], (b, ()), counted, "sum", reader.origin("count"))
     return elementwise(reader, operand(0) / call("max", operand(1), const(1.0)), total, count)
 
@@ -117,10 +118,8 @@ def _rows(
     if weights is not None:
         row = row * widened(2, weights.dtype)
         operands.append((weights, items))
-    met = call("eq", operand(0), variable_index(operands[1][1][0][0]))
-    if padding >= 0:
-        met = call("and", met, call("ne", operand(0), const(padding)))
-    join = call("where", met, row, cast(const(0), dtype))
+    is_counted = call("ne", operand(0), const(padding)) if padding >= 0 else None
+    join = at_key(operand(0), variable_index(operands[1][1][0][0]), row, cast(const(0), dtype), is_counted)
     return reader.builder.einsum(operands, out, join, "sum", reader.origin("rows"))
 
 
@@ -136,5 +135,5 @@ def _largest(reader: Reader, rows: Value, ids: Value, padding: int) -> Known:
     hit = call("and", is_mine, call("or", call("eq", operand(0), operand(2)), call("ne", operand(0), operand(0))))
     at = call("where", hit, cast(position, "int64"), cast(const(rows.shape[1]), "int64"))
     first = reader.builder.einsum([*readings, (top, out)], out, at, "min", reader.origin("first"))
-    taken = call("where", call("eq", position, operand(1)), operand(0), const(0))
+    taken = at_key(position, operand(1), operand(0), const(0))
     return reader.builder.einsum([(rows, labels), (first, out)], out, taken, "sum", reader.origin("largest"))

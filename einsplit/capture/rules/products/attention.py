@@ -1,18 +1,23 @@
-"""Scaled dot-product attention as einsums: scores, mask, softmax, weighted sum. Every label of it can be cut."""
+"""Scaled dot-product attention: one kernel, cut by batch, heads, queries and keys (an online softmax)."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field, replace
+from math import prod
 
-import torch
-
+from einsplit.builder import variable_index
+from einsplit.builder.settle import VariableDims
 from einsplit.builder.views import Value, expand, insert
 from einsplit.capture.formulas import Formula
-from einsplit.capture.joins import contract, dtype_of, elementwise, pointwise, shape_of
+from einsplit.capture.joins import broadcast, dtype_of, shape_of, shifted, wide
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.capture.rules.elementwise.random import dropped
-from einsplit.capture.rules.reductions.reduce import softmax_over
-from einsplit.scalar import call, cast, const, index, operand
+from einsplit.capture.rules.products.spelled_attention import spelled_attention
+from einsplit.dtypes import kind
+from einsplit.kernels.attention import score_operations, sizes_of, value_operations
+from einsplit.scalar import Expr, call, cast, const, index, labels_of, operand, simplify, substitute, to_text
+
+KEYS = 3  # of the dimensions of the scores
 
 
 @rule("aten.scaled_dot_product_attention.default")
@@ -29,46 +34,131 @@ def attention(
 ) -> Value:
     """`softmax(query key^T * scale + mask) value` over the last two dimensions.
 
-    Source: the reference code in the documentation of torch.nn.functional.scaled_dot_product_attention.
+    A query that looks at no key gives 0, as in torch. Source: the reference code in the documentation of
+    torch.nn.functional.scaled_dot_product_attention.
     """
-    if enable_gqa:
-        heads = shape_of(query)[-3]
-        key, value = (_repeat_heads(reader, part, heads) for part in (key, value))
     factor = 1 / math.sqrt(max(shape_of(query)[-1], 1)) if scale is None else scale
-    scaled = pointwise(reader, lambda a: a * const(factor), query, dtype=dtype_of(query))
-    scores: Value | Formula = contract(reader, "...id,...jd->...ij", scaled, key, part="scores")
-    if is_causal:
-        earlier = Formula(tuple(scores.shape[-2:]), call("ge", index("0"), index("1")), "bool")
-        scores = _masked(reader, scores, earlier)
-    if attn_mask is not None:
-        scores = _masked(reader, scores, attn_mask)
-    # A row whose every key is masked attends to nothing; most masks are known, and have no such row.
-    safe = attn_mask is not None and (is_causal or _may_block_rows(attn_mask))
-    weights = softmax_over(reader, scores, -1, dtype_of(value), safe=safe)
-    if dropout_p:
-        weights = dropped(reader, weights, dropout_p)
-    return contract(reader, "...ij,...jd->...id", weights, value, part="values")
+    operands = (query, key, value)
+    is_plain = kind(dtype_of(query)) == "float" and len({dtype_of(x) for x in operands}) == 1 and not dropout_p
+    has_elements = all(prod(shape_of(x)) for x in operands)
+    is_smooth = isinstance(attn_mask, Value) and kind(attn_mask.dtype) == "float"  # it may have a gradient
+    if not is_plain or is_smooth or not has_elements:
+        return spelled_attention(reader, query, key, value, attn_mask, dropout_p, is_causal, factor, enable_gqa)
+    made = _attention(reader, reader.value(query), reader.value(key), reader.value(value), enable_gqa)
+    found = made.value(made.score(factor, attn_mask, is_causal))
+    return reader.builder.reshape(found, reader.shape, reader.origin("heads"))
 
 
-def _masked(reader: Reader, scores: Value | Formula, mask: Known) -> Value | Formula:
-    """-inf where a mask of booleans is false; a mask of numbers is added."""
-    if dtype_of(mask) != "bool":
-        return elementwise(reader, operand(1) + operand(0), mask, scores, part="masked")
-    blocked = cast(const(-math.inf), scores.dtype)
-    return elementwise(reader, call("where", operand(0), operand(1), blocked), mask, scores, part="masked")
+@dataclass(frozen=True, slots=True)
+class _Attention:
+    """`b (g r) i e, b g j e, b g j d -> b (g r) i d`: a head of keys and values for r heads of queries.
+
+    b stands for any number of dimensions.
+    """
+
+    reader: Reader
+    operands: tuple[Value, Value, Value]
+    reads: tuple[VariableDims, VariableDims, VariableDims]
+    batch: tuple[int, ...]  # its size along each dimension
+    dims: VariableDims  # of the scores: batch, heads, queries, keys
+    shape: tuple[int, ...]
+    masks: list[tuple[Value, VariableDims]] = field(default_factory=list)
+
+    def score(self, factor: float, mask: Known | None, is_causal: bool) -> Expr:
+        """What stands under the softmax, of the product of query and key and of the masks that this appends.
+
+        The first of them says which keys there are: where a device holds padding, there is none.
+        """
+        looks = self._along(KEYS, const(True), "keys")
+        score = operand(0) * const(factor)
+        if is_causal:
+            earlier = Formula(self.shape[-2:], call("ge", index("0"), index("1")), "bool")
+            looks = call("and", looks, self._mask(earlier))
+        if mask is not None and dtype_of(mask) == "bool":
+            looks = call("and", looks, self._mask(mask))
+        elif mask is not None:
+            score = score + cast(self._mask(mask), wide(self.operands[0].dtype))
+        return simplify(call("where", looks, score, const(-math.inf)))
+
+    def _mask(self, mask: Known) -> Expr:
+        """The mask as an expression of operands: a formula of positions, or the tensor itself."""
+        known = self.reader.formula(mask)
+        if isinstance(known, Formula):
+            moved, before = shifted(known, len(self.batch) + 3), len(self.batch) - 1
+            dims = {name: int(name) - before for name in sorted(labels_of(moved))}
+            if before < 1 or 0 not in (max(dim, 0) for dim in dims.values()):
+                return substitute(moved, {}, {name: self._along(dim, None, "positions") for name, dim in dims.items()})
+        whole = self.reader.value(known)
+        if any(size != 1 for size in whole.shape[:-3]):
+            whole = expand(whole, (*self.batch, *whole.shape[-3:]))
+        whole = _four(whole)
+        kept = zip(self.dims, whole.shape, strict=True)
+        return self._appended(whole, tuple(dim if size != 1 else () for dim, size in kept))
+
+    def _along(self, dim: int, join: Expr | None, part: str) -> Expr:
+        """A vector along a dimension of the scores: of `join`, or of the positions."""
+        variable = self.reader.builder.variable(self.shape[dim])
+        join = variable_index(variable) if join is None else join
+        vector = self.reader.builder.einsum([], ((variable,),), join, "sum", self.reader.origin(part))
+        for k in range(len(self.dims) - 1):
+            vector = insert(vector, 0 if k < dim else vector.ndim)
+        return self._appended(vector, tuple(row if k == dim else () for k, row in enumerate(self.dims)))
+
+    def _appended(self, mask: Value, dims: VariableDims) -> Expr:
+        self.masks.append((mask, dims))
+        return operand(len(self.masks))
+
+    def value(self, score: Expr) -> Value:
+        """The kernel node's value."""
+        query, key, value = self.operands
+        sizes, text = sizes_of(query.shape, key.shape, value.shape), to_text(score)
+        features = (*self.reads[0][-1], *self.reads[2][-1])
+        return self.reader.builder.kernel(
+            "attention",
+            [*zip(self.operands, self.reads, strict=True), *self.masks],
+            [((*self.dims[:-1], self.reads[2][-1]), value.dtype)],
+            self.reader.origin(),
+            brackets=frozenset(features),
+            attributes={"score": text},
+            summed=frozenset(self.dims[KEYS]),
+            agg="softmax",
+            operations=score_operations(sizes, text, len(self.masks)) + value_operations(sizes),
+        )[0]
 
 
-def _may_block_rows(mask: Known) -> bool:
-    """Whether the mask may leave a row without keys; torch's own causal mask leaves each the first."""
-    if not isinstance(mask, torch.Tensor):
-        return True
-    is_open = mask if mask.dtype == torch.bool else mask > -math.inf
-    return not bool(is_open.any(-1).all())
+def _attention(reader: Reader, query: Value, key: Value, value: Value, grouped: bool) -> _Attention:
+    """Its operands with all leading dimensions in one; without heads there is one."""
+    query, key, value = (insert(x, 0) if x.ndim == 2 else x for x in (query, key, value))
+    batch = broadcast(*(x.shape[:-3] for x in (query, key, value)))
+    if grouped:
+        repeats = query.shape[-3] // key.shape[-3]
+    else:
+        repeats, key, value = _unrepeated(key, value)
+    groups = max(-(-query.shape[-3] // repeats), key.shape[-3], value.shape[-3])
+    query = _four(expand(query, (*batch, groups * repeats, *query.shape[-2:])))
+    key, value = (_four(expand(x, (*batch, groups, *x.shape[-2:]))) for x in (key, value))
+    new = reader.builder.variable
+    all_, group, repeat = new(prod(batch)), new(groups), new(repeats)
+    (i, e), (j, d) = map(new, query.shape[-2:]), map(new, value.shape[-2:])
+    reads = ((all_,), (group, repeat), (i,), (e,)), ((all_,), (group,), (j,), (e,)), ((all_,), (group,), (j,), (d,))
+    dims = (all_,), (group, repeat), (i,), (j,)
+    shape = (prod(batch), groups * repeats, query.shape[-2], key.shape[-2])
+    return _Attention(reader, (query, key, value), reads, batch, dims, shape)
 
 
-def _repeat_heads(reader: Reader, part: Known, heads: int) -> Value:
-    """Each head `heads / own heads` times, as a view: `b k j d -> b (k g) j d`."""
-    found = insert(reader.value(part), len(shape_of(part)) - 2)
-    times = heads // shape_of(part)[-3]
-    wide = expand(found, (*found.shape[:-3], times, *found.shape[-2:]))
-    return reader.builder.reshape(wide, (*found.shape[:-4], heads, *found.shape[-2:]), reader.origin("heads"))
+def _four(x: Value) -> Value:
+    """The value with its leading dimensions as one, there or not, before its last three."""
+    for _ in range(3 - x.ndim):
+        x = insert(x, 0)
+    leading = tuple(factor for dim in x.dims[:-3] for factor in dim)
+    return replace(x, dims=(leading, *x.dims[-3:]))
+
+
+def _unrepeated(key: Value, value: Value) -> tuple[int, Value, Value]:
+    """How often each head of keys and values stands in a row for others, and what they are without that."""
+    last = [x.dims[-3][-1] if x.dims[-3] else None for x in (key, value)]
+    sizes = {factor.size for factor in last if factor is not None and not factor.carried}
+    if len(sizes) != 1 or any(factor is None or factor.carried for factor in last):
+        return 1, key, value
+    key, value = (replace(x, dims=(*x.dims[:-3], x.dims[-3][:-1], *x.dims[-2:])) for x in (key, value))
+    return sizes.pop(), key, value

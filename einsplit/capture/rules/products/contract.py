@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from einsplit.builder import variable_index
 from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
-from einsplit.capture.joins import contract, dtype_of, pointwise, scaled, shape_of
+from einsplit.capture.joins import at_key, contract, dtype_of, pointwise, scaled, shape_of
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.dtypes import kind
 from einsplit.scalar import call, cast, const, operand
@@ -96,5 +96,5 @@ def embedding(reader: Reader, table: Known, ids: Known, padding: int = -1, scale
     row = operand(1)
     if padding >= 0:
         row = call("where", call("eq", operand(0), const(padding)), call("stop_gradient", row), row)
-    join = call("where", call("eq", operand(0), variable_index(v[0])), row, zero)
+    join = at_key(operand(0), variable_index(v[0]), row, zero)
     return reader.builder.einsum([(chosen, where), (rows, (v, d))], (*where, d), join, "sum", reader.origin())

@@ -44,8 +44,8 @@ def convolution(
     if isinstance(padding, str):
         taps = kernel.shape[2:]
         padding = [step * (y - 1) // 2 if padding == "same" else 0 for step, y in zip(spread, taps, strict=True)]
-    lie = _attributes(kernel, stride, padding, spread)
-    return _recorded(reader, "convolution", x, kernel, bias, lie, groups)
+    attributes = _attributes(kernel, stride, padding, spread)
+    return _recorded(reader, "convolution", x, kernel, bias, attributes, groups)
 
 
 @rule("aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input")
@@ -62,8 +62,8 @@ def transposed(
 ) -> object:
     """The adjoint of a convolution by its input; what `output_padding` adds is in the shape of the result."""
     kernel = reader.value(weight)
-    lie = _attributes(kernel, stride, padding, dilation)
-    return _recorded(reader, "convolution_input", x, kernel, bias, lie, groups)
+    attributes = _attributes(kernel, stride, padding, dilation)
+    return _recorded(reader, "convolution_input", x, kernel, bias, attributes, groups)
 
 
 @rule("aten.convolution.default")
@@ -97,7 +97,7 @@ def _attributes(weight: Value, stride: Numbers, padding: Numbers, dilation: Numb
 
 
 def _recorded(
-    reader: Reader, kernel: str, x: Known, weight: Value, bias: Known | None, lie: dict[str, object], groups: int
+    reader: Reader, kernel: str, x: Known, weight: Value, bias: Known | None, attributes: dict[str, object], groups: int
 ) -> object:
     """The kernel node, and the sum with the bias; whole where a dimension has no element, or numbers are not real."""
     value, shape = reader.value(x), reader.shape
@@ -106,7 +106,7 @@ def _recorded(
     is_single = value.ndim == weight.ndim - 1  # one image, without a batch
     if is_single:
         value, shape = insert(value, 0), (1, *shape)
-    found = _kernel(reader, kernel, value, weight, shape, lie, groups)
+    found = _kernel(reader, kernel, value, weight, shape, attributes, groups)
     found = drop(found, [0]) if is_single else found
     if bias is None:
         return found
@@ -122,7 +122,7 @@ def _kernel(
     x: Value,
     weight: Value,
     shape: Sequence[int],
-    lie: dict[str, object],
+    attributes: dict[str, object],
     groups: int,
 ) -> Value:
     """`x` is what the kernel reads first, be it the input of the convolution or, transposed, its output."""
@@ -144,7 +144,7 @@ def _kernel(
         [(result, x.dtype)],
         reader.origin(),
         brackets=frozenset(variable for (variable,) in (*taps, *around, *inside)),
-        attributes=lie,
+        attributes=attributes,
         summed=frozenset({read}),
         operations=2 * products,
     )[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from einsplit.builder import variable_index
 from einsplit.builder.views import Value
 from einsplit.capture.joins import (
+    at_key,
     dtype_of,
     elementwise,
     in_dtype,
@@ -81,5 +82,5 @@ def _picked(reader: Reader, x: Known, target: Known, dim: int) -> Value:
     labels = reader.builder.variables(value.shape)
     rest = tuple(label for k, label in enumerate(labels) if k != dim)
     zero = cast(const(0.0), value.dtype)
-    join = call("where", call("eq", operand(1), variable_index(labels[dim][0])), operand(0), zero)
+    join = at_key(operand(1), variable_index(labels[dim][0]), operand(0), zero)
     return reader.builder.einsum([(value, labels), (chosen, rest)], rest, join, "sum", reader.origin("picked"))

@@ -14,12 +14,12 @@ from einsplit.capture.joins import (
     dtype_of,
     elementwise,
     in_dtype,
-    reduce_dims,
     shape_of,
     wide,
     widened,
 )
 from einsplit.capture.reader import Known, Reader, rule
+from einsplit.capture.rules.reductions.reduce import centred, mean_over, mean_square
 from einsplit.scalar import Expr, call, cast, const, operand
 from einsplit.torch_dtypes import torch_dtype
 
@@ -28,13 +28,10 @@ def normalised(
     reader: Reader, x: Known, dims: Sequence[int], eps: float, centre: bool, weight: Known | None, bias: Known | None
 ) -> Value | Formula:
     """`(x - mean x) / sqrt(mean (x - mean x)^2 + eps) * weight + bias`; without `centre`, mean x is left out."""
-    own = dtype_of(x)
     if centre:
-        middle = reduce_dims(reader, x, dims, True, "mean", widened(0, own), part="mean")
-        x = elementwise(reader, widened(0, own) - operand(1), x, middle, part="centred")
-    read = widened(0, dtype_of(x))
-    square = reduce_dims(reader, x, dims, True, "mean", read * read, part="variance")
-    return affine(reader, read * call("rsqrt", operand(1) + const(eps)), x, square, weight, bias)
+        x = centred(reader, x, mean_over(reader, x, dims))
+    scale = call("rsqrt", operand(1) + const(eps))
+    return affine(reader, widened(0, dtype_of(x)) * scale, x, mean_square(reader, x, dims), weight, bias)
 
 
 def affine(reader: Reader, expr: Expr, x: Known, y: Known, weight: Known | None, bias: Known | None) -> Value | Formula:
@@ -110,10 +107,8 @@ def batch_norm(
     scale, shift, kept_mean, kept_variance = (_trailing(reader, p, shape_of(p), ndim - 2) for p in parts)
     if training or kept_mean is None or kept_variance is None:
         return normalised(reader, x, [0, *range(2, ndim)], eps, True, scale, shift)
-    difference = widened(0, dtype_of(x)) - widened(1, dtype_of(kept_mean))
-    centred = elementwise(reader, difference, x, kept_mean, part="centred")
     spread = call("rsqrt", widened(1, dtype_of(kept_variance)) + const(eps))
-    return affine(reader, operand(0) * spread, centred, kept_variance, scale, shift)
+    return affine(reader, operand(0) * spread, centred(reader, x, kept_mean), kept_variance, scale, shift)
 
 
 @rule("aten._native_batch_norm_legit_functional.default")
@@ -134,14 +129,14 @@ def kept_batch_norm(
     """
     if not training:
         return NotImplemented
-    ndim, own = len(shape_of(x)), dtype_of(x)
+    ndim = len(shape_of(x))
     along = [0, *range(2, ndim)]
     count = prod(shape_of(x)[k] for k in along)
-    centre = reduce_dims(reader, x, along, False, "mean", widened(0, own), part="mean")
+    centre = mean_over(reader, x, along, keep=False)
     wide_centre = _trailing(reader, centre, centre.shape, ndim - 2)
     assert wide_centre is not None
-    apart = elementwise(reader, widened(0, own) - operand(1), x, wide_centre, part="centred")
-    spread = reduce_dims(reader, apart, along, False, "mean", operand(0) * operand(0), part="variance")
+    apart = centred(reader, x, wide_centre)
+    spread = mean_square(reader, apart, along, keep=False)
     scale, shift, wide_spread = (_trailing(reader, p, shape_of(p), ndim - 2) for p in (weight, bias, spread))
     assert wide_spread is not None
     normal = affine(reader, operand(0) * call("rsqrt", operand(1) + const(eps)), apart, wide_spread, scale, shift)

@@ -9,6 +9,7 @@ from einsplit.builder import variable_index
 from einsplit.builder.views import Value, drop
 from einsplit.capture.formulas import Formula
 from einsplit.capture.joins import (
+    at_key,
     dtype_of,
     elementwise,
     in_dtype,
@@ -102,7 +103,7 @@ def extreme(reader: Reader, x: Known, dim: int, keep: bool = False) -> object:
     dim %= value.ndim
     rest = tuple(() if k == dim else row for k, row in enumerate(labels))
     # The element at that index, and not the largest: the gradient is all its own, however many are equal.
-    taken = call("where", call("eq", variable_index(labels[dim][0]), operand(1)), operand(0), const(0))
+    taken = at_key(variable_index(labels[dim][0]), operand(1), operand(0), const(0))
     top = reader.builder.einsum([(value, labels), (first, rest)], rest, taken, "sum", reader.origin())
     found = [reader.value(in_dtype(reader, top, value.dtype)), first]
     return found if keep else [drop(part, [dim]) for part in found]
@@ -151,14 +152,29 @@ def variance(reader: Reader, x: Known, dims: Dims = None, *rest: object, **named
     count = 1
     for dim in along:
         count *= shape[dim] if shape else 1
-    centre = reduce_dims(reader, x, along, True, "mean", widened(0, dtype_of(x)), part="mean")
-    spread = elementwise(reader, widened(0, dtype_of(x)) - operand(1), x, centre, part="centred")
-    total = reduce_dims(reader, spread, along, keep, "sum", operand(0) * operand(0), part="sum")
+    apart = centred(reader, x, mean_over(reader, x, along))
+    total = reduce_dims(reader, apart, along, keep, "sum", operand(0) * operand(0), part="sum")
     share = operand(0) / const(float(max(count - correction, 0)))
-    return elementwise(reader, cast(_root(share) if "std" in reader.target else share, reader.dtype), total)
+    return elementwise(reader, cast(root(share) if "std" in reader.target else share, reader.dtype), total)
 
 
-def _root(x: Expr) -> Expr:
+def mean_over(reader: Reader, x: Known, dims: Sequence[int], keep: bool = True) -> Value:
+    """`mean x`, of half precision in float32."""
+    return reduce_dims(reader, x, dims, keep, "mean", widened(0, dtype_of(x)), part="mean")
+
+
+def centred(reader: Reader, x: Known, middle: Known) -> Known:
+    """`x - middle`, of half precision in float32; `middle` is a mean of x, or one that was kept."""
+    return elementwise(reader, widened(0, dtype_of(x)) - widened(1, dtype_of(middle)), x, middle, part="centred")
+
+
+def mean_square(reader: Reader, x: Known, dims: Sequence[int], keep: bool = True) -> Value:
+    """`mean x^2`, of half precision in float32: of centred x, the variance."""
+    read = widened(0, dtype_of(x))
+    return reduce_dims(reader, x, dims, keep, "mean", read * read, part="variance")
+
+
+def root(x: Expr) -> Expr:
     """The square root; its gradient at 0 is 0, as that of torch's std."""
     is_zero = call("eq", x, const(0.0))
     return call("where", is_zero, const(0.0), call("sqrt", call("where", is_zero, const(1.0), x)))
