@@ -2,7 +2,7 @@
 
     attention            b h i [e], b g j [e], b g j [d], masks -> b h i [d], b h i
     attention_values     b h i [e], b g j [e], b g j [d], masks, b h i -> b h i [d]; sum j
-    attention_gradient   b h i [e], b g j [e], b g j [d], masks, b h i, b h i [d], b h i
+    attention_gradient   b h i [e], b g j [e], b g j [d], masks, b h i, b h i [d], b h i [d]
                              -> b h i [e]; sum j,    b g j [e]; sum i,    b g j [d]; sum i
 
 Queries of head h meet the keys and values of head `h // (h's size // g's size)`. With `x0 = sum over e of q k`, and the
@@ -23,8 +23,9 @@ So z is aggregated first, by logsumexp, and each device's `exp(z1 - z) o1` is th
 (`attention_values`, given z): it may stay one until a later node sums it. Source: Milakov and Gimelshein 2018, arXiv
 1805.02867; Dao et al. 2022, arXiv 2205.14135 (the same state in one pass over blocks).
 
-**Gradients.** With do the adjoint of o, and delta_i = sum over d of do_id o_id:
+**Gradients.** `attention_gradient` also reads z, o, and the adjoint do of o:
 
+    delta_i = sum over d of do_id o_id
     dp_ij = sum over d of do_id v_jd        dx0_ij = p_ij (dp_ij - delta_i) score'(x0)
     dq = dx0 k        dk = dx0^T q        dv = p^T do
 
@@ -131,11 +132,12 @@ def _values(attributes: Attributes, operands: Sequence[Array], shape: tuple[int,
 
 def _gradient(attributes: Attributes, operands: Sequence[Array], shape: tuple[int, ...]) -> Sequence[Array]:
     """(dq, dk, dv)."""
-    query, key, value, logsum, adjoint, delta = _numbers([*operands[:MASKS], *operands[-3:]])
+    query, key, value, logsum, output, adjoint = _numbers([*operands[:MASKS], *operands[-3:]])
     products, masks = _products(query, key), operands[MASKS:-3]
     weights = _weights(_expression(attributes["score"], products, masks), logsum)
     slope = _expression(attributes["slope"], products, masks)
     of_weights = np.einsum("bhid,bhjd->bhij", adjoint, _repeated(value, query))
+    delta = np.einsum("bhid,bhid->bhi", adjoint, output)
     # Where nothing is looked at the slope may be anything: 0 times it is 0.
     of_products = np.where(weights == 0, 0, weights * (of_weights - delta[..., None]) * slope)
     found = (

@@ -64,13 +64,14 @@ class _Spelled:
         if self._node.kernel != _GRADIENT:
             return self._result(weights, operands[VALUE])
         if self._node.output == OF_VALUE:
-            return self._result(weights, self._given[1])
+            return self._result(weights, self._given[2])
         of_products = self._of_products(products, weights)
         return self._result(of_products, operands[KEY if self._node.output == OF_QUERY else QUERY])
 
     def _of_products(self, products: Operand, weights: Operand) -> Operand:
         """`p (dp - delta) slope`, 0 where p is."""
-        _, adjoint, delta = self._given
+        _, output, adjoint = self._given
+        delta = self._product(adjoint, output, self._dims[:-1], "delta")
         of_weights = self._product(adjoint, self._node.operands[VALUE], self._dims, "of_weights")
         found = operand(0) * (operand(1) - operand(2)) * self._expression("slope", 3)
         join = call("where", call("eq", operand(0), const(0.0)), const(0.0), found)

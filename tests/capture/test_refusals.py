@@ -19,6 +19,8 @@ X = real(4, 6)
 OUTSIDE = real(6)
 LINEAR = torch.nn.Linear(6, 6)
 NORM = torch.nn.BatchNorm1d(6)
+AVERAGING = torch.nn.BatchNorm1d(6, momentum=None)
+HALF = torch.nn.Linear(6, 6, dtype=torch.bfloat16)
 
 
 class Keeping(torch.nn.Module):
@@ -182,7 +184,8 @@ class Refused:
 
     @staticmethod
     def a_set(x: Tensor) -> object:
-        """a tensor stands in a set, at top: use a list or a dict"""
+        """a tensor stands in a set, at top.
+        Use a list or a dict."""
         return {x, x + 1}
 
     @staticmethod
@@ -213,6 +216,27 @@ class Refused:
         return x @ x  # here
 
     @staticmethod
+    def dtypes(x: Tensor) -> Tensor:
+        """aten.linear.default is given tensors of float32 and bfloat16, and takes one dtype, as in torch
+        at {here}
+        Cast one of them, x.to(weight.dtype), or run under torch.autocast."""
+        return HALF(x)  # here
+
+    @staticmethod
+    def distribution(x: Tensor) -> Tensor:
+        """a distribution checks the values of its arguments, and values are not known while tracing
+        at {here}
+        Make it with validate_args=False."""
+        return torch.distributions.Normal(x, x.exp(), validate_args=True).log_prob(x)  # here
+
+    @staticmethod
+    def averaging_norm(x: Tensor) -> Tensor:
+        """a batch norm with momentum=None divides by the number of its calls, and values are not known while tracing
+        at {here}
+        Give it a momentum, BatchNorm1d(..., momentum=0.1), or call eval() of that layer."""
+        return AVERAGING(x)  # here
+
+    @staticmethod
     def own_error(x: Tensor) -> Tensor:
         """the function cannot be traced: ValueError: six columns are too many
         at {here}
@@ -231,8 +255,11 @@ FUNCTIONS = {name: function for name, function in vars(Refused).items() if not n
 
 
 def message_of(function: Callable[..., object], *args: object) -> str:
+    """Of an error that keeps what is wrong, where, and what to change apart."""
     with pytest.raises(CaptureError) as caught:
         capture(function, args, {})
+    parts = (caught.value.mistake, *caught.value.remarks)
+    assert len(parts) > 1 and not any("\n" in part for part in parts)
     return str(caught.value)
 
 

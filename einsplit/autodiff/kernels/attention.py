@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-from einsplit.autodiff.kernels.call import Call, Presented, Rule, value
-from einsplit.draft import Origin
+from einsplit.autodiff.kernels.call import Call, Rule, value
 from einsplit.dtypes import wide
 from einsplit.errors import GradientError
-from einsplit.graph import Operand
 from einsplit.kernels.attention import (
     KEY,
     MASKS,
@@ -25,8 +23,7 @@ from einsplit.kernels.attention import (
     score_operations,
     sizes_of,
 )
-from einsplit.notation.dims import flat
-from einsplit.scalar import adjoints, cast, const, operand, parse_join, to_text
+from einsplit.scalar import adjoints, cast, const, parse_join, to_text
 
 _RESULTS = {QUERY: OF_QUERY, KEY: OF_KEY, VALUE: OF_VALUE}
 
@@ -41,22 +38,13 @@ def _attention(call: Call, k: int) -> int:
     slope = adjoints(parse_join(score, len(dtypes)), dtypes, cast(const(1.0), dtypes[0]), [0])
     attributes: dict[str, object] = {"score": score, "slope": to_text(slope.get(0, const(0.0)))}
     logsum = value(draft.add(logsum_of(node, draft.sizes)), node.dims[:-1])
-    operands = [*given, logsum, call.bar, _delta(call)]
+    operands = [*given, logsum, value(call.at, node.dims), call.bar]
     operations, shared = _operations(call, attributes)[_RESULTS[k]]
     found = call.apply("attention_gradient", attributes, operands, node.reads[k])
     draft.nodes[found] = msgspec.structs.replace(
         draft.nodes[found], output=_RESULTS[k], operations=operations, shared=shared
     )
     return found
-
-
-def _delta(call: Call) -> Presented:
-    """`delta_i = sum over d of do_id o_id`."""
-    node = call.node
-    labels, dims = flat(node.dims), node.dims[:-1]
-    join = cast(operand(0), wide(node.dtype)) * cast(operand(1), wide(node.dtype))
-    rows = [Operand(call.adjoint, labels), Operand(call.at, labels)]
-    return value(call.draft.einsum(rows, dims, join, "sum", Origin(f"{node.name}.delta", node.source)), dims)
 
 
 def _operations(call: Call, attributes: dict[str, object]) -> dict[int, tuple[int, int]]:

@@ -2,10 +2,10 @@
 
 from einsplit.capture.rules.elementwise import casts_and_fills, pointwise, random
 from einsplit.capture.rules.indices import bags, indexing
-from einsplit.capture.rules.others import notation
+from einsplit.capture.rules.others import notation, recurrent
 from einsplit.capture.rules.others.unknown import unknown
 from einsplit.capture.rules.products import attention, contract, convolution, experts
-from einsplit.capture.rules.reductions import losses, norms, reduce
+from einsplit.capture.rules.reductions import losses, norms, reduce, vector_norms
 from einsplit.capture.rules.views import parts, shape
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "parts",
     "pointwise",
     "random",
+    "recurrent",
     "reduce",
     "shape",
     "unknown",
+    "vector_norms",
 ]

@@ -1,4 +1,4 @@
-"""Attention and its gradients on one shard: all keys at hand for a stretch of queries at a time.
+"""Attention and its gradients on one shard: by torch's fused kernel, else all keys for a stretch of queries at a time.
 
 `einsplit.kernels.attention` says what they mean. Scores are computed in float32 at least, and never stand in memory for
 more queries than a stretch; nothing of them is kept for the gradients, which compute them again. Inside, heads that
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from einsplit.kernels.attention import OF_KEY, OF_QUERY, OF_VALUE, VALUES
+from einsplit.kernels.attention import LOGSUM, OF_KEY, OF_QUERY, OF_VALUE, VALUES
 from einsplit.kernels.rows import Attributes
+from einsplit.runtime.kernels.families.fused_attention import fused_attention
 from einsplit.runtime.kernels.families.rows import RunSeveral
 from einsplit.runtime.kernels.scalars import TORCH
 from einsplit.scalar import evaluate, parse_join
@@ -26,33 +27,44 @@ MAX_SCORES = 1 << 22  # that stand in memory at once
 def _attention(attributes: Attributes, operands: Sequence[Tensor], wanted: Sequence[int]) -> Sequence[Tensor]:
     """(o, z)."""
     query, key, value, *masks = operands
+    fused = fused_attention(attributes, query, key, value, masks)
+    found = _attended(attributes, operands, VALUES in wanted) if fused is None else fused.forward()
+    return [found[number] for number in wanted]
+
+
+def _attended(attributes: Attributes, operands: Sequence[Tensor], with_values: bool) -> tuple[Tensor, Tensor]:
+    """(o, z), z alone made for both where that is all that is wanted."""
+    query, key, value, *masks = operands
     scored, values = _Scored.of(attributes, query, key, masks), _wide(value)
     outputs, logsums = [], []
     for rows in scored.stretches():
         scores = scored.scores(rows)
         logsums.append(torch.logsumexp(scores, -1))
-        if VALUES in wanted:
+        if with_values:
             outputs.append(_times(_weights(scores, logsums[-1]), values))
     logsum = torch.cat(logsums, -1).reshape(query.shape[:-1])
-    if VALUES not in wanted:
-        return [logsum]
-    output = torch.cat(outputs, -2).reshape(*query.shape[:-1], value.shape[-1]).to(value.dtype)
-    return [output if number == VALUES else logsum for number in wanted]
+    if not with_values:
+        return logsum, logsum
+    return torch.cat(outputs, -2).reshape(*query.shape[:-1], value.shape[-1]).to(value.dtype), logsum
 
 
 def _values(attributes: Attributes, operands: Sequence[Tensor], wanted: Sequence[int]) -> Sequence[Tensor]:
     """Addends of o, of the keys at hand, with z that of all keys."""
-    query, key, value, *masks, logsum = operands
-    scored, values = _Scored.of(attributes, query, key, masks), _wide(value)
-    logsums = _grouped(logsum, key)
-    found = [_times(_weights(scored.scores(rows), logsums[..., rows]), values) for rows in scored.stretches()]
-    return [torch.cat(found, -2).reshape(*query.shape[:-1], value.shape[-1]).to(value.dtype)]
+    *given, logsum = operands
+    output, own = _attention(attributes, given, (VALUES, LOGSUM))
+    weight = torch.exp(own - logsum.masked_fill(own == -torch.inf, 0))  # 0 where there is no key at hand
+    return [(output * weight.unsqueeze(-1)).to(output.dtype)]
 
 
 def _gradient(attributes: Attributes, operands: Sequence[Tensor], wanted: Sequence[int]) -> Sequence[Tensor]:
     """(dq, dk, dv)."""
-    query, key, value, *masks, logsum, adjoint, delta = operands
+    query, key, value, *masks, logsum, output, adjoint = operands
+    fused = fused_attention(attributes, query, key, value, masks)
+    if fused is not None:
+        every = fused.gradient(logsum, output, adjoint)
+        return [every[number] for number in wanted]
     scored, values = _Scored.of(attributes, query, key, masks), _wide(value)
+    delta = (_wide(adjoint) * _wide(output)).sum(-1)
     logsums, deltas, adjoints = _grouped(logsum, key), _grouped(delta, key), _grouped(_wide(adjoint), key)
     of_query: list[Tensor] = []
     of_key, of_value = torch.zeros_like(scored.key), torch.zeros_like(values)
@@ -60,18 +72,14 @@ def _gradient(attributes: Attributes, operands: Sequence[Tensor], wanted: Sequen
         products = scored.products(rows)
         weights = _weights(scored.expression("score", products, rows), logsums[..., rows])
         here = adjoints[..., rows, :]
-        if OF_VALUE in wanted:
-            of_value += _summed(weights, here)
-        if OF_QUERY in wanted or OF_KEY in wanted:
-            of_weights = _times(here, values.transpose(-1, -2))
-            slope = scored.expression("slope", products, rows)
-            # Where nothing is looked at the slope may be anything: 0 times it is 0.
-            of_products = weights * (of_weights - deltas[..., rows, None]) * slope.masked_fill(weights == 0, 0)
-            of_query.append(_times(of_products, scored.key))
-            of_key += _summed(of_products, scored.query[..., rows, :])
-    found = {OF_KEY: of_key, OF_VALUE: of_value}
-    if OF_QUERY in wanted:
-        found[OF_QUERY] = torch.cat(of_query, -2).reshape(query.shape)
+        of_value += _summed(weights, here)
+        of_weights = _times(here, values.transpose(-1, -2))
+        slope = scored.expression("slope", products, rows)
+        # Where nothing is looked at the slope may be anything: 0 times it is 0.
+        of_products = weights * (of_weights - deltas[..., rows, None]) * slope.masked_fill(weights == 0, 0)
+        of_query.append(_times(of_products, scored.key))
+        of_key += _summed(of_products, scored.query[..., rows, :])
+    found = {OF_QUERY: torch.cat(of_query, -2).reshape(query.shape), OF_KEY: of_key, OF_VALUE: of_value}
     return [found[number].to(value.dtype) for number in wanted]
 
 

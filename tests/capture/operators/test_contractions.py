@@ -143,7 +143,6 @@ WHOLE: dict[str, Callable[[], tuple[torch.nn.Module, *tuple[torch.Tensor, ...]]]
         real(2, 5, 8),
         real(2, 3, 8),
     ),
-    "weight norm": lambda: (torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(6, 8)), real(5, 6)),
     "an LSTM": lambda: (torch.nn.LSTM(6, 5, batch_first=True), real(2, 3, 6)),
     "a transposed convolution": lambda: (torch.nn.ConvTranspose1d(3, 4, 3), real(2, 3, 8)),
     "Bilinear": lambda: (torch.nn.Bilinear(4, 3, 5), real(2, 4), real(2, 3)),

@@ -17,6 +17,7 @@ from einsplit.solver.sharding import cuttable_labels
 from tests.capture.driver import check, kernels
 from tests.capture.gradients import check_gradients
 from tests.capture.tensors import real as real_of
+from tests.capture.tensors import truth
 
 
 def real(*shape: int) -> torch.Tensor:
@@ -57,11 +58,45 @@ ADDED: dict[str, tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]] =
     ),
     "scatter_add": (lambda x, j, y: x.scatter_add(1, j, y), (X[:2, :, 0], J % 6, real(2, 3))),
     "scatter_add of some": (lambda x, j, y: x[..., 0].scatter_add(1, j, y), (X, J % 6, real(2, 3))),
+    "scatter_reduce of sums": (lambda x, j, y: x.scatter_reduce(1, j, y, "sum"), (X[:2, :, 0], J % 6, real(2, 3))),
     "index_put": (lambda x, i, j, y: x.index_put((i[:3], j), y, accumulate=True), (X, ROW, J, real(2, 3, 5))),
     "index_put of one number": (lambda x, i, y: x.index_put((i,), y, accumulate=True), (X, ROW, real(1))),
     "written where known": (lambda x, y: x.index_put((torch.tensor([2, 0]),), y), (X, real(2, 6, 5))),
     "index_copy where known": (lambda x, y: x.index_copy(1, torch.tensor([2, 0]), y), (X, real(4, 2, 5))),
 }
+
+
+def put(x: torch.Tensor, *where_and_what: object) -> torch.Tensor:
+    """A copy of x, with the last argument written where the others say."""
+    *where, what = where_and_what
+    x = x.clone()
+    x[tuple(where)] = what
+    return x
+
+
+MASK = truth(4, 6)
+MASKED: dict[str, tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]] = {
+    "a number": (lambda x, m: put(x, m, 2.0), (X, MASK)),
+    "a tensor for what is behind the mask": (put, (X, MASK, real(5))),
+    "one for all that is chosen": (put, (X, MASK, real(1, 5))),
+    "rows": (put, (X, MASK[:, 0], real(6, 5))),
+    "all dimensions": (lambda x, m, y: put(x, m & (x > 0), y), (X, MASK[..., None], real())),
+    "behind a slice": (lambda x, m, y: put(x, slice(None), m, y), (X, MASK[0], real(4, 1, 5))),
+    "of a transpose": (lambda x, m, y: put(x[..., 0].T, m.T, y), (X, MASK, real())),
+    "a mask that is known": (lambda x, y: put(x[..., 0], torch.eye(4, 6, dtype=torch.bool), y), (X, real())),
+    "added": (lambda x, m, y: x.index_put((m,), y, accumulate=True), (X, MASK, real(5))),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_writing_where_a_mask_says_is_a_choice_whose_every_label_is_free(name: str) -> None:
+    function, args = MASKED[name]
+    assert kernels(check(function, *args)) == []
+    check_gradients(function, *args)
+
+
+def test_as_many_values_as_a_mask_chooses_are_written_by_torchs_own_operator() -> None:
+    assert kernels(check(put, X, torch.tensor([True, False, True, False]), real(2, 6, 5))) == ["aten"]
 
 
 @pytest.mark.parametrize("name", {**READ, **ADDED})

@@ -128,6 +128,8 @@ JOINS: dict[str, Case] = {
         real(4, 6),
     ),
     "more activations": (lambda x: F.hardswish(x) + F.logsigmoid(x) + F.hardtanh(x) + F.relu6(x), real(4, 6) * 4),
+    "rrelu at rest": (lambda x: F.rrelu(x) + F.rrelu(x, 0.3, 0.5, training=False), real(4, 6)),
+    "rrelu in half precision": (F.rrelu, real(4, 6, dtype=bf16)),
     "activations in half precision": (lambda x: F.silu(x) + F.gelu(x), real(4, 6, dtype=bf16)),
     "relu of odd numbers": (F.relu, odd()),
     "prelu with one weight": (F.prelu, real(4, 6, 2), real(1)),

@@ -103,6 +103,14 @@ def test_numbers_have_the_distribution_asked_for(function, mean, deviation, low,
     assert low <= found.min() and found.max() <= high
 
 
+def test_rrelu_draws_a_slope_for_each_negative_number():
+    found = drawn(lambda x: F.rrelu(x, 0.2, 0.6, training=True), -ONES)["output"]
+    assert abs(-found.mean() - 0.4) < 0.005
+    assert found.max() <= -0.2
+    assert found.min() >= -0.6
+    assert (drawn(lambda x: F.rrelu(x, training=True), ONES)["output"] == 1).all()
+
+
 class Dropping(nn.Module):
     """Linear, dropout, attention with dropout."""
 

@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from tests.capture.driver import check, kernels
+from tests.capture.gradients import check_gradients
 from tests.capture.tensors import odd, positive, real, truth, whole
 
 f16, bf16, f64 = torch.float16, torch.bfloat16, torch.float64
 Case = tuple[Callable[..., object], *tuple[object, ...]]
+
+ORDERS = (2, 1, 0, float("inf"), float("-inf"), 3, 1.5, 0.5, -1)
 
 EINSUMS: dict[str, Case] = {
     # one operator, all its ways of naming dims
@@ -79,6 +82,35 @@ EINSUMS: dict[str, Case] = {
     "batch_norm with statistics": (F.batch_norm, real(4, 6, 3), real(6), positive(6), real(6), real(6)),
     "batch_norm of a matrix": (F.batch_norm, real(4, 6), real(6), positive(6)),
     "batch_norm of the batch": (lambda x, w: F.batch_norm(x, None, None, w, training=True), real(4, 6, 3), real(6)),
+    # norms of vectors, of every order
+    **{
+        f"norm of order {order}": (
+            lambda x, order=order: (
+                torch.linalg.vector_norm(x, order),
+                torch.linalg.vector_norm(x, order, 1),
+                torch.linalg.vector_norm(x, order, (0, -1), keepdim=True),
+                torch.linalg.vector_norm(x, order, 0, dtype=f64),
+            ),
+            real(4, 3, 6),
+        )
+        for order in ORDERS
+    },
+    "norm by other names": (
+        lambda x: (x.norm(), x.norm(dim=1, keepdim=True), torch.linalg.norm(x), torch.linalg.norm(x, 1, 0)),
+        real(4, 6),
+    ),
+    "norm of a matrix": (lambda x: (torch.linalg.matrix_norm(x), torch.norm(x, "fro")), real(4, 6)),
+    "norm of odd numbers": (lambda x: (x[:, None].norm(dim=1), x.norm(1), x.norm(3), x.norm(0)), odd()),
+    "norm of float16 whose squares overflow": (lambda x: x.norm(dim=1), real(4, 6, dtype=f16) * 300),
+    "norm in bfloat16": (lambda x: (x.norm(), x.norm(3.0, dim=0)), real(4, 6, dtype=bf16)),
+    "norm of a 0-d tensor": (lambda x: (x.norm(), torch.linalg.vector_norm(x, 3)), real()),
+    "normalize": (lambda x: F.normalize(x, dim=1) + F.normalize(x * 1e-20, p=1.0, dim=0), real(4, 6)),
+    "cosines and distances": (
+        lambda x, y: (F.cosine_similarity(x, y), F.cosine_similarity(x * 0, y), F.pairwise_distance(x, y, 1.0)),
+        real(4, 6),
+        real(4, 6),
+    ),
+    "cosines of all pairs": (lambda x, y: F.cosine_similarity(x[:, None], y[None], -1), real(3, 4), real(5, 4)),
     "cross_entropy": (F.cross_entropy, real(8, 6), whole(8, low=0)),
     "cross_entropy of one": (F.cross_entropy, real(6), whole(low=0)),
     "cross_entropy with the classes in the middle": (F.cross_entropy, real(4, 6, 3), whole(4, 3, low=0)),
@@ -104,7 +136,7 @@ KERNELS: dict[str, Case] = {
     "cumsum": (lambda x: (torch.cumsum(x, 1), torch.cumsum(x, -1, dtype=f64)), real(4, 6)),
     "sort, topk": (lambda x: (torch.sort(x, 1, descending=True), torch.topk(x, 2, -1)), real(4, 6)),
     "argmax of all": (lambda x: x.argmax(), real(4, 6)),
-    "median, norm": (lambda x: (x.median(1), torch.linalg.vector_norm(x, 3.0, 1)), real(4, 6)),
+    "median, norm of singular values": (lambda x: (x.median(1), torch.linalg.matrix_norm(x, "nuc")), real(4, 6)),
 }
 
 
@@ -119,3 +151,30 @@ def test_a_reduction_is_made_of_einsums_and_equals_torch(name: str) -> None:
 def test_a_reduction_without_a_rule_equals_torch(name: str) -> None:
     function, *args = KERNELS[name]
     assert "aten" in kernels(check(function, *args, meshes=((2, 2),), random_seeds=(0,)))
+
+
+ZEROS_AND_TIES = torch.tensor([[0, 0, 0], [0, 1, -2], [2, -2, 0.5]], dtype=f64)
+
+
+@pytest.mark.parametrize("dim", [1, 0, None])
+@pytest.mark.parametrize("order", [order for order in ORDERS if order])
+def test_the_gradient_of_a_norm_is_torchs_where_there_are_zeros_and_ties(order: float, dim: int | None) -> None:
+    check_gradients(lambda x: torch.linalg.vector_norm(x, order, dim), ZEROS_AND_TIES)
+
+
+def test_the_norm_of_order_0_counts_and_has_no_gradient() -> None:
+    """So has it in torch, where what is added gives x one."""
+    check_gradients(lambda x: torch.linalg.vector_norm(x, 0, 1) + x.sum(1), ZEROS_AND_TIES)
+
+
+OF_NORMS: dict[str, Callable[..., torch.Tensor]] = {
+    "cosines": F.cosine_similarity,
+    "cosines where norms are bounded": lambda x, y: F.cosine_similarity(x, y, eps=2.1),
+    "distances": F.pairwise_distance,
+    "normalize": lambda x, y: F.normalize(x, dim=0) * y,
+}
+
+
+@pytest.mark.parametrize("name", OF_NORMS)
+def test_the_gradient_of_what_is_made_of_norms_is_torchs(name: str) -> None:
+    check_gradients(OF_NORMS[name], ZEROS_AND_TIES, real(3, 3, dtype=f64))

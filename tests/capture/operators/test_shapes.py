@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from einsplit.graph import Kernel
+from einsplit.solver.sharding import cuttable_labels
 from tests.capture.driver import check, kernels
 from tests.capture.tensors import real, truth, whole
 
@@ -32,6 +34,9 @@ VIEWS: dict[str, Case] = {
     "broadcast_to": (lambda x: torch.broadcast_to(x, (4, 6)), real(1, 6)),
     "repeat": (lambda x: x.repeat(2, 3), real(2, 3)),
     "repeat with more dims": (lambda x: x.repeat(2, 1, 3), real(2, 3)),
+    "repeat_interleave": (lambda x: (x.repeat_interleave(2, 1), x.repeat_interleave(3, -2)), real(2, 3)),
+    "repeat_interleave of all in a row": (lambda x: x.repeat_interleave(2) + x.T.reshape(-1).repeat(2), real(2, 3)),
+    "repeat_interleave of a 0-d tensor": (lambda x: x.repeat_interleave(2) + x.repeat_interleave(1), real()),
     "a half": (lambda x: x[:, 3:] - x[:, :3], real(4, 6)),
     "the rotation of rotary embeddings": (lambda x: torch.cat((-x[..., 3:], x[..., :3]), -1), real(4, 6)),
     "select": (lambda x: (x[:, 0], x[-1], x.select(1, -2)), real(4, 6)),
@@ -80,8 +85,9 @@ KERNELS: dict[str, tuple[str, Callable[..., object], *tuple[object, ...]]] = {
     "pad by reflection": ("aten", lambda x: F.pad(x, (2, 1), mode="reflect"), real(1, 4, 6)),
     "reshape of nothing": ("reshape", lambda x: x.reshape(0, 3) * 2, real(2, 0, 3)),
     "flatten of nothing": ("reshape", lambda x: x.reshape(0) * 2, real(0, 3)),
+    "repeat_interleave of nothing": ("reshape", lambda x: x.repeat_interleave(2, 0) * 2, real(0, 3)),
     "index_fill": ("aten", lambda x: x.index_fill(1, torch.tensor([1]), 0.0), real(4, 6)),
-    "repeat_interleave": ("aten", lambda x: x.repeat_interleave(2, 1), real(2, 3)),
+    "repeat_interleave of none": ("aten", lambda x: x.repeat_interleave(0, 1).sum(1) + x[:, 0], real(2, 3)),
     "roll": ("aten", lambda x: torch.roll(x, 2, 1), real(4, 6)),
     "tril of a value": ("aten", lambda x: torch.tril(x), real(6, 6)),
     "diagonal": ("aten", lambda x: torch.diagonal(x).sum() + torch.diag(x), real(6, 6)),
@@ -99,7 +105,18 @@ def test_a_view_is_no_kernel_and_equals_torch(name: str) -> None:
     assert kernels(check(function, *args, meshes=((2, 2),), random_seeds=(0,))) == []
 
 
+def test_heads_that_are_repeated_for_grouped_queries_are_read_where_they_are() -> None:
+    captured = check(lambda q, k: q @ k.repeat_interleave(3, 1).mT, real(2, 6, 4, 5), real(2, 2, 4, 5))
+    assert kernels(captured) == [] and len(captured.graph.nodes) == 3
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_elements_that_no_view_moves_are_moved_by_a_kernel(name: str) -> None:
     kernel, function, *args = KERNELS[name]
     assert kernel in kernels(check(function, *args, meshes=((2, 2),), random_seeds=(0,)))
+
+
+@pytest.mark.parametrize("part", [slice(1, None), slice(None, None, 2), slice(3, 7)], ids=str)
+def test_a_slice_at_an_odd_place_leaves_every_other_label_free(part: slice) -> None:
+    (node,) = [node for node in check(lambda x: x[:, part], real(4, 9, 6)).graph.nodes if isinstance(node, Kernel)]
+    assert len(cuttable_labels(node)) == 2

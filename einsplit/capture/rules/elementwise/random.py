@@ -130,3 +130,20 @@ def bernoulli(reader: Reader, x: Known, share: float | None = None, **_: object)
 
 def _as(reader: Reader, expr: Expr) -> Expr:
     return expr if reader.dtype == "float32" else cast(expr, reader.dtype)
+
+
+@rule("aten.rrelu.default")
+def rrelu(reader: Reader, x: Known, low: float = 1 / 8, high: float = 1 / 3, train: bool = False, *_: object) -> object:
+    """`x` where positive, else `x` times a slope: one drawn from [low, high) while training, the middle else."""
+    if kind(dtype_of(x)) != "float":
+        return NotImplemented
+    own = dtype_of(x)
+    read = widened(0, own)
+    tensors: list[Known] = [x]
+    slope: Expr = const((low + high) / 2)
+    if train:
+        uniform, seed, place = _uniform(reader, reader.shape, 1)
+        slope = uniform * const(float(high - low)) + const(float(low))
+        tensors += [seed, place]
+    chosen = call("where", call("gt", read, const(0.0)), read, read * slope)
+    return elementwise(reader, chosen if own == wide(own) else cast(chosen, own), *tensors)

@@ -8,14 +8,14 @@ is certain only where no index stands twice; where that is not known, torch's ow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import torch
 
 from einsplit.builder import variable_index
 from einsplit.builder.settle import VariableDims
-from einsplit.builder.views import Value, expand
+from einsplit.builder.views import Value, drop, expand, insert
 from einsplit.capture.formulas import Formula
 from einsplit.capture.joins import Scalar, broadcast, dtype_of, elementwise, in_dtype, pointwise, scaled, shape_of
 from einsplit.capture.reader import Known, Reader, rule
@@ -132,7 +132,10 @@ def take(reader: Reader, x: Known, ids: Known) -> object:
 def index_put(
     reader: Reader, x: Known, indices: Sequence[Known | None], values: Known, accumulate: bool = False
 ) -> object:
-    """`x[indices] += values`, or `=` where it is known that no index stands twice."""
+    """`x[indices] += values`, or `=` where it is known that no index stands twice, or where a mask chooses."""
+    masked = _masked(reader, x, indices, values, accumulate)
+    if masked is not None:
+        return masked
     found = _indexed(reader, shape_of(x), indices) if _readable(x) and dtype_of(x) != "bool" else None
     mask = None if accumulate else _distinct(indices, shape_of(x))
     if found is None or (mask is None and not accumulate):
@@ -142,6 +145,34 @@ def index_put(
     if mask is None:
         return _plus(reader, x, placed)
     return elementwise(reader, call("where", operand(0), operand(1), operand(2)), mask, placed, x)
+
+
+def _masked(reader: Reader, x: Known, indices: Sequence[Known | None], values: Known, accumulate: bool) -> Known | None:
+    """`x[mask] = values` as a choice; None where there is no mask alone, or each element chosen has its own value."""
+    given = [(dim, ids) for dim, ids in enumerate(indices) if ids is not None]
+    if (
+        len(given) != 1
+        or dtype_of(given[0][1]) != "bool"
+        or not _readable(x)
+        or (accumulate and reader.dtype == "bool")
+    ):
+        return None
+    at, mask = given[0]
+    count = len(shape_of(mask))
+    behind = len(shape_of(x)) - at - count
+    value = reader.value(in_dtype(reader, values, reader.dtype))
+    chosen = value.ndim - behind - 1  # the dimension of values that numbers what is chosen
+    if chosen >= 0:
+        if value.shape[chosen] != 1:
+            return None
+        value = drop(value, [chosen])
+        for _ in range(count):
+            value = insert(value, chosen)
+    test = reader.formula(mask)
+    for _ in range(behind):
+        test = replace(test, shape=(*test.shape, 1)) if isinstance(test, Formula) else insert(test, test.ndim)
+    new = operand(2) + operand(1) if accumulate else operand(1)
+    return elementwise(reader, call("where", operand(0), new, operand(2)), test, value, x)
 
 
 @rule("aten.index_copy.default")
@@ -231,6 +262,14 @@ def scatter_add(reader: Reader, x: Known, dim: int, ids: Known, source: Known) -
         return NotImplemented
     places = _along(reader, shape_of(x), dim % len(shape_of(x)), ids)
     return _plus(reader, x, places.add(reader.value(source), places.led, "placed"))
+
+
+@rule("aten.scatter_reduce.two")
+def scatter_reduce(
+    reader: Reader, x: Known, dim: int, ids: Known, source: Known, reduction: str, *, include_self: bool = True
+) -> object:
+    """Sums; all else is torch's own."""
+    return scatter_add(reader, x, dim, ids, source) if reduction == "sum" and include_self else NotImplemented
 
 
 @rule("aten.one_hot.default")

@@ -30,18 +30,31 @@ _Labels = tuple[list[VariableDims], list[VariableDims], frozenset[int]]  # of op
 
 
 def unknown(reader: Reader, target: Operator, *args: object, **kwargs: object) -> object:
-    """The operator as an `aten` kernel node for each of its results."""
+    """The operator as an `aten` kernel, which has torch's own results."""
+    results = kernel_of(reader, target, args, kwargs, reader.metas)
+    return results if reader.is_list else results[0]
+
+
+def kernel_of(
+    reader: Reader,
+    target: Operator,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    metas: Sequence[torch.Tensor],
+    part: str = "",
+) -> list[Value]:
+    """An operator as an `aten` kernel; `metas`: shape and dtype of each of its results."""
     values: list[Value] = []
     template = [_template(reader, args, values), _template(reader, dict(kwargs), values)]
     attributes: dict[str, object] = {"op": str(target), "args": template[0], "kwargs": template[1]}
-    shapes = [tuple(meta.shape) for meta in reader.metas]
-    dtypes = [dtype_name(meta.dtype) for meta in reader.metas]
+    shapes = [tuple(meta.shape) for meta in metas]
+    dtypes = [dtype_name(meta.dtype) for meta in metas]
     builder = reader.builder
     raises = str(target).startswith(_DIVIDES) and kind(dtypes[0]) == "int"
     if torch.Tag.pointwise in target.tags and not raises and len(shapes) == 1:
         dims = builder.variables(shapes[0])
         operands = [(expand(value, shapes[0]), dims) for value in values]
-        return builder.kernel("aten", operands, [(dims, dtypes[0])], reader.origin(), attributes=attributes)[0]
+        return list(builder.kernel("aten", operands, [(dims, dtypes[0])], reader.origin(part), attributes=attributes))
     found = signature(str(target), Call(args, kwargs, [value.shape for value in values], shapes))
     reads, outs, whole = _every_label_whole(builder, values, shapes) if found is None else _labels(builder, found)
     if found is not None and str(target) in LINEAR_ALGEBRA:
@@ -50,12 +63,12 @@ def unknown(reader: Reader, target: Operator, *args: object, **kwargs: object) -
         "aten",
         list(zip(values, reads, strict=True)),
         list(zip(outs, dtypes, strict=True)),
-        reader.origin(),
+        reader.origin(part),
         brackets=whole,
         attributes=attributes,
         operations=_num_operations(attributes, values, target),
     )
-    return list(results) if reader.is_list else results[0]
+    return list(results)
 
 
 def _every_label_whole(builder: Builder, values: Sequence[Value], shapes: Sequence[tuple[int, ...]]) -> _Labels:

@@ -40,11 +40,11 @@ def slice_(
     if length != size and all(not factor.carried for factor in value.dims[dim]):
         narrow = (Factor(reader.builder.variable(length), length, carried=False),)
         return replace(value, dims=(*value.dims[:dim], narrow, *value.dims[dim + 1 :]))
-    part = _equal_part(reader, value, dim, first, length) if step == 1 or length == size else None
+    part = equal_part(reader, value, dim, first, length) if step == 1 or length == size else None
     return _along(reader, "slice", [value], dim, {"start": first, "step": step}) if part is None else part
 
 
-def _equal_part(reader: Reader, value: Value, dim: int, first: int, length: int) -> Value | None:
+def equal_part(reader: Reader, value: Value, dim: int, first: int, length: int) -> Value | None:
     """The elements first ... first + length along `dim`, where they are one or several of equal parts of a label.
 
     One is picked. Several are sliced along the label that numbers the parts; the label inside a part stays free.
@@ -83,7 +83,7 @@ def split(reader: Reader, x: Known, sizes: int | Sequence[int] = 0, dim: int = 0
     starts = [sum(lengths[:k]) for k in range(len(lengths))]
     found = []
     for start, length in zip(starts, lengths, strict=True):
-        part = _equal_part(reader, value, dim, start, length)
+        part = equal_part(reader, value, dim, start, length)
         if part is None:
             part = _along(reader, "slice", [value], dim, {"start": start, "step": 1, "length": length}, length)
         found.append(part)

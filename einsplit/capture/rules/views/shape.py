@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import torch
 
@@ -118,3 +119,17 @@ def repeat(reader: Reader, x: Known, *_: object) -> object:
         front = (Factor(reader.builder.variable(times), times, carried=False),) if times > 1 else ()
         dims.append((*front, *dim))
     return replace(value, dims=tuple(dims))
+
+
+@rule("aten.repeat_interleave.self_int")
+def repeat_interleave(reader: Reader, x: Known, times: int, dim: int | None = None, **_: object) -> object:
+    """Copies of each element side by side: a repeated factor behind that of the dimension, or of all in a row."""
+    value = reader.value(x)
+    if not times:
+        return NotImplemented
+    if dim is None:
+        value = reader.builder.reshape(value, (prod(value.shape),), reader.origin("row"))
+    value = value if value.ndim else insert(value, 0)
+    at = (dim or 0) % value.ndim
+    behind = (Factor(reader.builder.variable(times), times, carried=False),) if times > 1 else ()
+    return replace(value, dims=(*value.dims[:at], (*value.dims[at], *behind), *value.dims[at + 1 :]))
