@@ -13,6 +13,7 @@ from einsplit.graph.nodes import (
     factors,
     node_labels,
     node_text,
+    zeroed_labels,
 )
 from einsplit.notation.dims import Dims, Label, dims_shape, dims_text
 
@@ -33,4 +34,5 @@ __all__ = [
     "factors",
     "node_labels",
     "node_text",
+    "zeroed_labels",
 ]

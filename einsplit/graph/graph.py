@@ -79,7 +79,8 @@ def _content(graph: Graph) -> Iterator[str]:
 
 def _extra(node: Node) -> tuple[object, ...]:
     if isinstance(node, Kernel):
-        return (node.attributes, node.output, node.brackets, node.summed, node.agg, node.operations, node.reads)
+        own = (node.attributes, node.output, node.brackets, node.summed, node.agg, node.zeroed)
+        return (*own, node.operations, node.reads)
     return (node.agg,) if isinstance(node, Einsum) else (node.role,)
 
 

@@ -53,7 +53,7 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     and its padding is zeros.
 
     Nodes that differ in `output` alone, and in what belongs to it, are results of one call: where they are cut alike,
-    the kernel runs once.
+    the kernel runs once. What other results sum is in `zeroed`: its padding is zeros for all of them.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     output: int = 0  # which of the kernel's results this node is
     summed: tuple[Label, ...] = ()
     agg: str = "sum"
+    zeroed: tuple[Label, ...] = ()
     operations: int = 0  # scalar operations of the whole kernel, besides reading and writing each element
     shared: int = 0  # of them, those that are done already where the call gives another result as well
     source: str = ""
@@ -86,6 +87,11 @@ def node_labels(node: Node) -> tuple[Label, ...]:
     presented = node.reads if isinstance(node, Kernel) else ()
     inside = (label for dims in presented for label in flat(dims))
     return tuple(dict.fromkeys((*factors(node), *read, *inside)))
+
+
+def zeroed_labels(node: Node) -> tuple[Label, ...]:
+    """The labels along which a kernel's operands need zeros for padding."""
+    return tuple(dict.fromkeys((*node.summed, *node.zeroed))) if isinstance(node, Kernel) else aggregated_labels(node)
 
 
 def aggregated_labels(node: Node) -> tuple[Label, ...]:

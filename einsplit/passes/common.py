@@ -36,8 +36,8 @@ def _content(graph: Graph, node: Einsum | Kernel) -> Hashable:
         return ("einsum", common, join, node.agg)
     reads = tuple(_numbered(dims, number) for dims in node.reads)
     brackets = tuple(number[label] for label in node.brackets if label in number)
-    summed = tuple(number[label] for label in node.summed)
-    return ("kernel", common, node.kernel, node.attributes, reads, brackets, summed, node.agg, node.output)
+    summed, zeroed = (tuple(number[label] for label in labels) for labels in (node.summed, node.zeroed))
+    return ("kernel", common, node.kernel, node.attributes, reads, brackets, summed, zeroed, node.agg, node.output)
 
 
 def _numbered(dims: Dims, number: dict[Label, int]) -> tuple[tuple[int, ...], ...]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from einsplit.dtypes import kind
-from einsplit.graph import Einsum, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.graph import Einsum, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels, zeroed_labels
 from einsplit.scalar import Expr, is_product, num_operations, operand
 from einsplit.solver.pricing.keyed import Key, is_zero, keyed
 from einsplit.solver.sharding import DigitTables
@@ -180,5 +180,5 @@ def masked_operands(node: Node, found: Form, tables: DigitTables) -> tuple[int, 
     if found.kind not in ("contract", "kernel", "grouped"):
         return ()
     led = {*found.chosen, *found.key_labels}  # padding has no key, and is no key
-    summed = {label for label in aggregated_labels(node) if tables[label].is_padded} - led
+    summed = {label for label in zeroed_labels(node) if tables[label].is_padded} - led
     return tuple(k for k, o in enumerate(node.operands) if summed & set(o.labels))

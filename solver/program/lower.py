@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from einsplit.graph import Einsum, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.graph import Einsum, Input, Kernel, Label, Node, factors, node_labels, zeroed_labels
 from einsplit.scalar import num_operations, to_text
 from einsplit.solver.pricing.calls import Pair, anew, is_weighted_anew, keys_are_cut, own_operations
 from einsplit.solver.pricing.forms import Form, form, masked_operands, operations
@@ -199,7 +199,7 @@ class _Lowering:
 
     def _mask(self, node: Einsum | Kernel, k: int, source: int) -> int:
         """Operand `k` with a sum's identity in the padding of every label that the node sums over."""
-        summed = {label for label in aggregated_labels(node) if self.tables[label].is_padded}
+        summed = {label for label in zeroed_labels(node) if self.tables[label].is_padded}
         places = tuple(at for at, label in enumerate(node.operands[k].labels) if label in summed)
         self.buffers.append(self.buffers[source])
         self.instructions.append(Mask(source, len(self.buffers) - 1, places, 0.0))

@@ -215,8 +215,8 @@ def _content(graph: Graph, node: Node, found: Form) -> object:
     if isinstance(node, Einsum):
         return (*common, to_text(node.join), node.agg)
     if isinstance(node, Kernel):
-        whole = tuple(number[label] for label in node.brackets)
-        return (*common, node.kernel, node.operations, node.shared, whole)
+        whole, zeroed = (tuple(number[label] for label in labels) for labels in (node.brackets, node.zeroed))
+        return (*common, node.kernel, node.operations, node.shared, whole, zeroed)
     return common
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
 import pytest
@@ -69,7 +70,7 @@ OPTIONS: list[dict[str, object]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_logits_and_cache_equal_those_of_torch_whole_and_cut(options: dict[str, object]) -> None:
     model = llama(**options)  # type: ignore[arg-type]
-    assert kernels(check(model, IDS, random_seeds=(0,), tolerance=1e-4)) == []
+    assert set(kernels(check(model, IDS, random_seeds=(0,), tolerance=1e-4))) <= {"attention"}
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -130,12 +131,22 @@ def test_a_cache_that_is_passed_in_comes_back_longer() -> None:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_views_cost_nothing_and_the_causal_mask_is_a_formula(attention: str) -> None:
+def test_views_cost_nothing(attention: str) -> None:
     graph = captured(attention).graph
-    assert not [n for n in graph.nodes if isinstance(n, Kernel)]
+    assert {n.kernel for n in graph.nodes if isinstance(n, Kernel)} == ({"attention"} if attention == "sdpa" else set())
     assert not [n for n in graph.nodes if isinstance(n, Input) and n.role == "constant"]
-    masks = [n for n in graph.nodes if isinstance(n, Einsum) and len(labels_of(n.join)) == 2]
+
+
+def test_the_causal_mask_is_a_formula_of_positions() -> None:
+    masks = [n for n in captured("eager").graph.nodes if isinstance(n, Einsum) and len(labels_of(n.join)) == 2]
     assert masks and all({label.rstrip("'") for label in labels_of(n.join)} == {"input_ids_1"} for n in masks)
+
+
+def test_attention_reads_positions_and_no_mask() -> None:
+    graph = captured("sdpa").graph
+    (first, _) = [n for n in graph.nodes if isinstance(n, Kernel)]
+    assert json.loads(first.attributes)["score"] == f"where(x1 and x3 - x2 <= 0, x0 * {8**-0.5}, -inf)"
+    assert [graph.shape(row.node) for row in first.operands[3:]] == [(LENGTH,)] * 3
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -145,7 +156,7 @@ def test_one_label_of_kv_heads_runs_through_the_attention_of_a_layer(attention: 
     (heads, *_) = node(graph, layer + "k_proj").dims[2]
     assert graph.sizes[heads] == 2
     assert heads == node(graph, layer + "q_proj").dims[2][0] == node(graph, layer + "v_proj").dims[2][0]
-    inside = [n for n in graph.nodes if isinstance(n, Einsum) and layer in n.name and "rotary" not in n.name]
+    inside = [n for n in graph.nodes if n.operands and layer in n.name and "rotary" not in n.name]
     assert len(inside) > 15 and all(heads in node_labels(n) for n in inside)
     assert heads not in factors(node(graph, layer + "o_proj"))  # there it is summed
 
@@ -170,8 +181,12 @@ def test_nodes_have_names_of_their_own_that_tell_where_they_come_from() -> None:
     names = [n.name for n in graph.nodes]
     assert len(set(names)) == len(names)
     attention = [name for name in names if "layers.1.self_attn.scaled_dot_product_attention" in name]
-    parts = ["scores", "masked", "max", "exp", "sum", "share", "values"]
-    assert [name.rpartition(".")[2] for name in attention[1:]] == parts
+    assert [name.rpartition("layers.1.self_attn.")[2] for name in attention] == [
+        "scaled_dot_product_attention_1.keys",
+        "scaled_dot_product_attention_1.positions",
+        "scaled_dot_product_attention_1.positions_2",
+        "scaled_dot_product_attention_1",
+    ]
     assert all(n.source.rpartition(":")[0].endswith(".py") for n in graph.nodes if "self_attn" in n.name and n.operands)
 
 

@@ -44,17 +44,18 @@ DECODERS: dict[str, Callable[[], torch.nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_a_decoder_is_made_of_einsums(name: str) -> None:
+def test_a_decoder_is_made_of_einsums_and_attention(name: str) -> None:
     torch.manual_seed(0)
-    assert kernels(check(DECODERS[name](), IDS, meshes=((2,),), random_seeds=(0,), tolerance=1e-4)) == []
+    found = check(DECODERS[name](), IDS, meshes=((2,),), random_seeds=(0,), tolerance=1e-4)
+    assert set(kernels(found)) == {"attention"}
 
 
-def test_an_encoder_and_decoder_is_made_of_einsums() -> None:
+def test_an_encoder_and_decoder_is_made_of_einsums_and_attention() -> None:
     torch.manual_seed(0)
     config = transformers.T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4)
     model = transformers.T5ForConditionalGeneration(config).eval()
     kwargs = {"input_ids": IDS, "decoder_input_ids": IDS, "use_cache": False}
-    assert kernels(check(model, kwargs=kwargs, meshes=((2,),), random_seeds=(0,), tolerance=1e-4)) == []
+    assert set(kernels(check(model, kwargs=kwargs, meshes=((2,),), random_seeds=(0,), tolerance=1e-4))) <= {"attention"}
 
 
 def test_the_patches_of_a_picture_are_cut_and_the_class_token_before_them_is_put_on_whole() -> None:
@@ -64,4 +65,4 @@ def test_the_patches_of_a_picture_are_cut_and_the_class_token_before_them_is_put
     )
     model = transformers.ViTModel(config).eval()
     captured = check(model, torch.randn(2, 3, 16, 16), meshes=((2,),), random_seeds=(0,), tolerance=1e-4)
-    assert sorted(kernels(captured)) == ["cat", "convolution"]
+    assert sorted(kernels(captured)) == ["attention", "cat", "convolution"]

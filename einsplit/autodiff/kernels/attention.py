@@ -10,6 +10,7 @@ import msgspec
 from einsplit.autodiff.kernels.call import Call, Rule, value
 from einsplit.dtypes import wide
 from einsplit.errors import GradientError
+from einsplit.graph import Kernel, Label
 from einsplit.kernels.attention import (
     KEY,
     MASKS,
@@ -23,6 +24,7 @@ from einsplit.kernels.attention import (
     score_operations,
     sizes_of,
 )
+from einsplit.notation.dims import flat
 from einsplit.scalar import adjoints, cast, const, parse_join, to_text
 
 _RESULTS = {QUERY: OF_QUERY, KEY: OF_KEY, VALUE: OF_VALUE}
@@ -42,9 +44,19 @@ def _attention(call: Call, k: int) -> int:
     operations, shared = _operations(call, attributes)[_RESULTS[k]]
     found = call.apply("attention_gradient", attributes, operands, node.reads[k])
     draft.nodes[found] = msgspec.structs.replace(
-        draft.nodes[found], output=_RESULTS[k], operations=operations, shared=shared
+        draft.nodes[found],
+        output=_RESULTS[k],
+        zeroed=_apart(node),
+        operations=operations,
+        shared=shared,
     )
     return found
+
+
+def _apart(node: Kernel) -> tuple[Label, ...]:
+    """The labels of queries or keys that not both have: some result sums over each."""
+    query, key = flat(node.reads[QUERY]), flat(node.reads[KEY])
+    return tuple(label for label in (*query, *key) if (label in query) != (label in key))
 
 
 def _operations(call: Call, attributes: dict[str, object]) -> dict[int, tuple[int, int]]:

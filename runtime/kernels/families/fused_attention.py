@@ -110,7 +110,8 @@ class FusedAttention:
 
     def _summed(self, found: Tensor) -> Tensor:
         """The sum over heads that read the same keys."""
-        return found.unflatten(1, (-1, self._repeats)).sum(2) if self._repeats > 1 else found
+        groups = found.shape[1] // self._repeats
+        return found.reshape(found.shape[0], groups, self._repeats, *found.shape[2:]).sum(2)
 
 
 def fused_attention(
@@ -131,7 +132,7 @@ def _pieces(form: _Form, query: Tensor, key: Tensor, masks: Sequence[Tensor]) ->
     if form.shift is None and num_queries == num_keys and others == 1:
         keys = torch.arange(num_keys)
         tests = ((rows, _tested(form.test, query, masks, rows)) for rows in stretches)
-        if all(torch.equal(_wide(test, rows, num_keys), keys <= keys[rows, None]) for rows, test in tests):
+        if all(torch.equal(_every(test, rows, num_keys), keys <= keys[rows, None]) for rows, test in tests):
             yield _Piece(slice(0, num_queries), is_causal=True)
             return
     if form.shift is None and all(bool(_tested(form.test, query, masks, rows).all()) for rows in stretches):
@@ -144,7 +145,7 @@ def _pieces(form: _Form, query: Tensor, key: Tensor, masks: Sequence[Tensor]) ->
         yield _Piece(rows, mask, (mask == -torch.inf).all(-1))
 
 
-def _wide(test: Tensor, rows: slice, num_keys: int) -> Tensor:
+def _every(test: Tensor, rows: slice, num_keys: int) -> Tensor:
     """The test of one batch element and one head, an element for each query and key."""
     return test.expand(1, 1, rows.stop - rows.start, num_keys)[0, 0]
 
@@ -154,6 +155,5 @@ def _tested(expr: Expr, query: Tensor, masks: Sequence[Tensor], rows: slice) -> 
     here = [mask if mask.shape[2] == 1 else mask[:, :, rows] for mask in masks]
     operands = [torch.zeros((1, 1, 1, 1), dtype=torch.promote_types(query.dtype, torch.float32)), *here]
     dtypes = [torch_dtype_name(tensor.dtype) for tensor in operands]
-    return evaluate(expr, operands, dtypes, lambda label: operands[0], TORCH).expand(
-        torch.broadcast_shapes(*(tensor.shape for tensor in operands))
-    )
+    found = evaluate(expr, operands, dtypes, lambda label: operands[0], TORCH)
+    return found.reshape((1,) * (4 - found.ndim) + found.shape)
