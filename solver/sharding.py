@@ -145,9 +145,17 @@ class Digits:
 DigitTables = Mapping[Label, Digits]  # by label: the labels of a class share one
 
 
-def make_tables(graph: Graph, mesh: Sequence[int], axes_of: Mapping[Label, Sequence[int]]) -> dict[Label, Digits]:
-    """Digit tables from the axes of each class, given by its representative; a class left out is not cut."""
-    classes = extent_classes(graph)
+def make_tables(
+    graph: Graph,
+    mesh: Sequence[int],
+    axes_of: Mapping[Label, Sequence[int]],
+    classes: Mapping[Label, Label] | None = None,
+) -> dict[Label, Digits]:
+    """Digit tables from the axes of each class, given by its representative; a class left out is not cut.
+
+    `classes`: the representative of each label, of its extent class unless given.
+    """
+    classes = extent_classes(graph) if classes is None else classes
     tables = {}
     for label, size in graph.sizes.items():
         axes = tuple(axes_of.get(classes[label], ()))

@@ -6,6 +6,7 @@ so that repeated layers are priced once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsplit.dtypes import ITEMSIZE
-from einsplit.graph import Einsum, Graph, Kernel, Label, Node, aggregated_labels, factors, node_labels
-from einsplit.scalar import to_text
+from einsplit.graph import Graph, Kernel, Label, aggregated_labels, factors
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.calls import Pair, further_seconds, pairs
+from einsplit.solver.pricing.content import node_content
 from einsplit.solver.pricing.forms import Form, form
 from einsplit.solver.pricing.price import Price, edge_price, node_seconds
+from einsplit.solver.search.fold import fold, folded_classes
 from einsplit.solver.sharding import (
     PARTIAL,
     Choice,
@@ -63,7 +65,13 @@ class Problem:
         )
         number = self.memo.number
         self._moved = tuple(number((s, agg)) for s, agg in zip(self._shapes, self.memo.aggs, strict=True))
-        self._kinds = tuple(number(self.memo.node_content(node, tables)) for node in range(len(graph.nodes)))
+        self._kinds = tuple(number(self.memo.content(node, tables)) for node in range(len(graph.nodes)))
+
+    def variable_choices(self, variable: int, axis: int) -> tuple[Choice, ...]:
+        """What an axis may do at all nodes of a folded class, in the labels of the first of them."""
+        first = self.memo.folding.members[variable][0]
+        sums = self.memo.sums_of_all[variable]
+        return tuple(row for row in self.choices(first, axis) if not isinstance(row, Sum) or row in sums)
 
     def choices(self, node: int, axis: int) -> tuple[Choice, ...]:
         """What an axis may do at a node: whole, cut a label whose class has a digit for it, hold addends."""
@@ -145,10 +153,16 @@ class Memo:
         self.forms: tuple[Form, ...] = tuple(
             form(node, [graph.nodes[row.node].dtype for row in node.operands], graph.sizes) for node in graph.nodes
         )
+        self.folding = fold(graph, self.forms)
+        self.classes = folded_classes(graph, self.folding)
         self.aggs = tuple(aggregation(node) for node in graph.nodes)
         self.labels: tuple[tuple[Label, ...], ...] = tuple(cuttable_labels(node) for node in graph.nodes)
         sums = _sums(graph)
         self.sums = tuple(() if at in outputs else found for at, found in enumerate(sums))
+        self.sums_of_all = tuple(
+            tuple(row for row in self.sums[members[0]] if all(row in self.sums[at] for at in members))
+            for members in self.folding.members
+        )
         self.edges = (
             *(
                 Edge(operand.node, reader, number)
@@ -161,6 +175,11 @@ class Memo:
         self.pairs_of = tuple(
             tuple(pair for pair in self.pairs if at in (pair.first, pair.further)) for at in range(len(graph.nodes))
         )
+        variable = self.folding.variable
+        self.folded_edges = Counter((variable[e.writer], variable[e.reader], e.number) for e in self.edges)
+        self.folded_pairs: dict[tuple[int, int], list[Pair]] = {}
+        for pair in self.pairs:
+            self.folded_pairs.setdefault((variable[pair.first], variable[pair.further]), []).append(pair)
         touching: list[dict[Edge, None]] = [{} for _ in graph.nodes]
         for edge in self.edges:
             touching[edge.reader][edge] = touching[edge.writer][edge] = None
@@ -170,8 +189,8 @@ class Memo:
         self.edge_prices: dict[tuple[int, Layout, Layout], Price] = {}
         self.edge_tables: dict[tuple[int, tuple[Layout, ...], tuple[Layout, ...]], Seconds] = {}
         forms = zip(graph.nodes, self.forms, strict=True)
-        self._contents = tuple(_content(graph, node, found) for node, found in forms)
-        self._rows = tuple(node_labels(node) for node in graph.nodes)
+        self._contents = tuple(node_content(graph, node, found) for node, found in forms)
+        self._rows = self.folding.rows
         self._place = tuple({label: k for k, label in enumerate(row)} for row in self._rows)
         self._numbers: dict[object, int] = {}
 
@@ -179,7 +198,7 @@ class Memo:
         """A number for equal contents: hashing a long content once for every node, not for every price."""
         return self._numbers.setdefault(content, len(self._numbers))
 
-    def node_content(self, node: int, tables: DigitTables) -> object:
+    def content(self, node: int, tables: DigitTables) -> object:
         """Equal for nodes that cost the same under equal `places`."""
         digits: tuple[Digits, ...] = tuple(tables[label] for label in self._rows[node])
         return (self._contents[node], digits)
@@ -203,21 +222,6 @@ def _sums(graph: Graph) -> list[tuple[Sum, ...]]:
         found.append(own)
         may_be_partial.append(bool(own or aggregated_labels(node)))
     return found
-
-
-def _content(graph: Graph, node: Node, found: Form) -> object:
-    """All that a node's price depends on besides digits and sharding, its labels by order of appearance."""
-    row = node_labels(node)
-    number = {label: k for k, label in enumerate(row)}
-    reads = tuple(tuple(number[label] for label in operand.labels) for operand in node.operands)
-    dtypes = tuple(graph.nodes[operand.node].dtype for operand in node.operands)
-    common = (found.kind, reads, len(factors(node)), dtypes, node.dtype)
-    if isinstance(node, Einsum):
-        return (*common, to_text(node.join), node.agg)
-    if isinstance(node, Kernel):
-        whole, zeroed = (tuple(number[label] for label in labels) for labels in (node.brackets, node.zeroed))
-        return (*common, node.kernel, node.operations, node.shared, whole, zeroed)
-    return common
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
 
@@ -15,12 +15,13 @@ MAX_PADDING = 1 / 8  # of a class
 AxesOf = dict[Label, tuple[int, ...]]  # digit tables, by class
 
 
-def digit_tables(graph: Graph, machine: Machine) -> list[AxesOf]:
+def digit_tables(graph: Graph, machine: Machine, classes: Mapping[Label, Label] | None = None) -> list[AxesOf]:
     """For every class, the axes that may cut it: slow tiers served first, then fast ones first; padding, then without.
 
-    A class is padded for all its nodes, also for those that cut it by fewer axes: a table may ask for too much.
+    `classes`: the representative of each label, of its extent class unless given. A class is padded for all its nodes,
+    also for those that cut it by fewer axes: a table may ask for too much.
     """
-    classes = extent_classes(graph)
+    classes = extent_classes(graph) if classes is None else classes
     mesh = machine.sizes
     tables: list[AxesOf] = []
     orders = [range(len(mesh)), range(len(mesh) - 1, -1, -1)]
@@ -47,13 +48,15 @@ def fits(size: int, radices: Sequence[int], max_padding: float = MAX_PADDING) ->
     return pieces <= size and padded - size <= max_padding * size
 
 
-def starts(graph: Graph, machine: Machine) -> Iterator[tuple[AxesOf, list[tuple[int, ...]]]]:
+def starts(
+    graph: Graph, machine: Machine, classes: Mapping[Label, Label]
+) -> Iterator[tuple[AxesOf, list[tuple[int, ...]]]]:
     """Digit tables, and the order in which groups of axes are swept."""
     singles: list[tuple[int, ...]] = [(axis,) for axis in range(len(machine.axes))]
     coarse = [tier for tier in machine.tiers if len(tier) > 1]
     orders: list[list[tuple[int, ...]]] = [singles]
     if len(singles) > 1:
         orders += [singles[::-1], [*coarse, *singles]]
-    for axes_of in digit_tables(graph, machine):
+    for axes_of in digit_tables(graph, machine, classes):
         for order in orders:
             yield axes_of, order

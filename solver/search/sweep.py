@@ -11,18 +11,17 @@ then axis by axis. Small graphs are also solved over all axes at once, which is 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import cycle, product
+from itertools import cycle
 from math import prod
-
-import numpy as np
 
 from einsplit.graph import Graph, Label
 from einsplit.solver.machine import Machine
 from einsplit.solver.search.around import minimise_around
+from einsplit.solver.search.network import network
 from einsplit.solver.search.problem import Memo, Problem, Solution
 from einsplit.solver.search.starts import AxesOf, digit_tables, starts
-from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, minimise
-from einsplit.solver.sharding import Choice, Sharding, extent_classes, make_tables
+from einsplit.solver.search.tropical import TooWide, minimise
+from einsplit.solver.sharding import Sharding, make_tables
 
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once
 # Every start ends with a contraction over all axes where that is small:
@@ -41,7 +40,7 @@ def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> S
     memo = Memo(graph, machine)
     best: Solution | None = None
     num_sweeps = 0
-    for axes_of, order in starts(graph, machine):
+    for axes_of, order in starts(graph, machine, memo.classes):
         found = _start(graph, machine, memo, axes_of)
         found, done = _descend(graph, machine, memo, axes_of, order, found)
         num_sweeps += done
@@ -60,7 +59,7 @@ def joint(graph: Graph, machine: Machine, rivals: Sequence[Solution] = ()) -> So
     """
     memo = Memo(graph, machine)
     every = tuple(range(len(machine.axes)))
-    starts = [_start(graph, machine, memo, axes_of) for axes_of in digit_tables(graph, machine)]
+    starts = [_start(graph, machine, memo, axes_of) for axes_of in digit_tables(graph, machine, memo.classes)]
     return min((_solve(start, every) for start in (*starts, *rivals)), key=lambda f: f.seconds)
 
 
@@ -82,7 +81,7 @@ def settled(found: Solution) -> tuple[Solution, bool]:
 
 
 def _start(graph: Graph, machine: Machine, memo: Memo, axes_of: Mapping[Label, Sequence[int]]) -> Solution:
-    problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of), memo)
+    problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of, memo.classes), memo)
     whole: tuple[Sharding, ...] = tuple((None,) * len(machine.axes) for _ in graph.nodes)
     return Solution(problem, whole, problem.price(whole).seconds)
 
@@ -110,8 +109,9 @@ def _descend(
 
 def _try_joint(found: Solution, num_axes: int) -> Solution:
     """The exact plan over all axes, where its tables are small enough to be worth a moment."""
-    widest = max(_num_joint(found.problem, node, num_axes) for node in range(len(found.shardings)))
-    if widest > JOINT_CHOICES or len(found.shardings) > JOINT_NODES:
+    num_variables = len(found.problem.memo.folding.members)
+    widest = max(_num_joint(found.problem, variable, num_axes) for variable in range(num_variables))
+    if widest > JOINT_CHOICES or num_variables > JOINT_NODES:
         return found
     try:
         better = _solve(found, tuple(range(num_axes)))
@@ -120,14 +120,14 @@ def _try_joint(found: Solution, num_axes: int) -> Solution:
     return better if better.seconds < found.seconds else found
 
 
-def _num_joint(problem: Problem, node: int, num_axes: int) -> int:
-    """Choices of a node over all axes at once."""
-    return prod(len(problem.choices(node, axis)) for axis in range(num_axes))
+def _num_joint(problem: Problem, variable: int, num_axes: int) -> int:
+    """Choices of a class of nodes over all axes at once."""
+    return prod(len(problem.variable_choices(variable, axis)) for axis in range(num_axes))
 
 
 def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, found: Solution) -> Solution:
     """Without the digits that no node uses: less padding, and blocks in original order. Kept where it is no dearer."""
-    classes = extent_classes(graph)
+    classes = memo.classes
     used = {
         (classes[choice], axis)
         for sharding in found.shardings
@@ -135,63 +135,22 @@ def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesO
         if isinstance(choice, str)
     }
     kept = {label: tuple(axis for axis in axes if (label, axis) in used) for label, axes in axes_of.items()}
-    problem = Problem(graph, machine, make_tables(graph, machine.sizes, kept), memo)
+    problem = Problem(graph, machine, make_tables(graph, machine.sizes, kept, memo.classes), memo)
     seconds = problem.price(found.shardings).seconds
     return Solution(problem, found.shardings, seconds) if seconds <= found.seconds else found
 
 
 def _solve(found: Solution, group: tuple[int, ...]) -> Solution:
     """The best choices of the axes in `group` at all nodes, the other axes as they stand. Raises TooWide."""
-    options, tables = _network(found, group, alike=False)
-    optimum = minimise([len(row) for row in options], tables, JOINT_ENTRIES)
-    return _chosen(found.problem, options, optimum)
+    of = network(found, group, alike=False)
+    return of.solution(minimise(of.num_options, of.tables, JOINT_ENTRIES).choices)
 
 
 def _swept(found: Solution, group: tuple[int, ...], avoid: Collection[int]) -> tuple[Solution, frozenset[int]]:
-    """Better choices of a group whose axes choose alike, and the nodes that had to stay as they are, if any.
+    """Better choices of a group whose axes choose alike, and the classes that had to stay as they are, if any.
 
-    Where none had to, they are the best. `avoid` names nodes that should rather move.
+    Where none had to, they are the best. `avoid` names classes that should rather move.
     """
-    options, tables = _network(found, group, alike=len(group) > 1)
-    standing = [row.index(now) for row, now in zip(options, found.shardings, strict=True)]
-    optimum, held = minimise_around([len(row) for row in options], tables, standing, avoid)
-    return _chosen(found.problem, options, optimum), held
-
-
-def _chosen(problem: Problem, options: Sequence[Sequence[Sharding]], optimum: Optimum) -> Solution:
-    shardings = tuple(row[choice] for row, choice in zip(options, optimum.choices, strict=True))
-    return Solution(problem, shardings, problem.price(shardings).seconds)
-
-
-def _network(found: Solution, group: tuple[int, ...], alike: bool) -> tuple[list[list[Sharding]], list[PriceTable]]:
-    """What every node may choose while the group's axes do, and the prices of nodes and edges."""
-    problem = found.problem
-    options = [_options(problem, node, group, found.shardings[node], alike) for node in range(len(found.shardings))]
-    tables = [
-        PriceTable((node,), np.array([problem.node_price(node, sharding).seconds for sharding in options[node]]))
-        for node in range(len(options))
-    ]
-    left = [tuple(problem.left(node, sharding) for sharding in row) for node, row in enumerate(options)]
-    for edge in problem.edges:
-        wanted = tuple(problem.wanted(edge, sharding) for sharding in options[edge.reader])
-        tables.append(PriceTable((edge.writer, edge.reader), problem.edge_table(edge, left[edge.writer], wanted)))
-    for pair in problem.pairs:
-        rows = [[problem.pair_seconds(pair, a, b) for b in options[pair.further]] for a in options[pair.first]]
-        tables.append(PriceTable((pair.first, pair.further), np.array(rows)))
-    return options, tables
-
-
-def _options(problem: Problem, node: int, group: tuple[int, ...], now: Sharding, alike: bool) -> list[Sharding]:
-    """The node's sharding with each choice of the group; the standing one is among them."""
-    per_axis = [problem.choices(node, axis) for axis in group]
-    if alike:
-        rows: list[tuple[Choice, ...]] = [(c,) * len(group) for c in per_axis[0] if all(c in row for row in per_axis)]
-    else:
-        rows = list(product(*per_axis))
-    found = []
-    for row in rows:
-        sharding = list(now)
-        for axis, choice in zip(group, row, strict=True):
-            sharding[axis] = choice
-        found.append(tuple(sharding))
-    return found if now in found or not alike else [now, *found]
+    of = network(found, group, alike=len(group) > 1)
+    optimum, held = minimise_around(of.num_options, of.tables, of.standing, avoid)
+    return of.solution(optimum.choices), held

@@ -1,0 +1,101 @@
+"""A Problem, some of whose mesh axes choose while the others stand, as a network of tables over variables.
+
+variables   classes of nodes that choose alike (`einsplit.solver.search.fold`); an option is a sharding
+tables      number of nodes * price of a node;   number of edges * price of an edge;   what results of one call save
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from einsplit.solver.search.problem import Edge, Problem, Solution
+from einsplit.solver.search.tropical import PriceTable
+from einsplit.solver.sharding import Choice, Sharding
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """`options[v]` are shardings of the first node of class v; `standing[v]` is the one it has now."""
+
+    problem: Problem
+    options: tuple[tuple[Sharding, ...], ...]
+    standing: tuple[int, ...]
+    tables: tuple[PriceTable, ...]
+
+    @property
+    def num_options(self) -> list[int]:
+        return [len(row) for row in self.options]
+
+    def solution(self, chosen: Sequence[int]) -> Solution:
+        """The plan of an option for each class."""
+        shardings = [row[choice] for row, choice in zip(self.options, chosen, strict=True)]
+        spread = self.problem.memo.folding.spread(shardings)
+        return Solution(self.problem, spread, self.problem.price(spread).seconds)
+
+
+def network(found: Solution, group: Sequence[int], alike: bool) -> Network:
+    """What every class may choose while the axes of the group do, all the same where they are `alike`, and the prices.
+
+    The other axes stand as the plan has them at the first node of each class.
+    """
+    problem = found.problem
+    firsts = [members[0] for members in problem.memo.folding.members]
+    now = [found.shardings[at] for at in firsts]
+    options = tuple(_options(problem, v, group, sharding, alike) for v, sharding in enumerate(now))
+    standing = tuple(row.index(sharding) for row, sharding in zip(options, now, strict=True))
+    tables = [*_of_nodes(problem, options), *_of_edges(problem, firsts, options), *_of_pairs(problem, firsts, options)]
+    return Network(problem, options, standing, tuple(tables))
+
+
+def _options(problem: Problem, variable: int, group: Sequence[int], now: Sharding, alike: bool) -> tuple[Sharding, ...]:
+    """The sharding with each choice of the group; the standing one is among them."""
+    per_axis = [problem.variable_choices(variable, axis) for axis in group]
+    if alike:
+        rows: list[tuple[Choice, ...]] = [(c,) * len(group) for c in per_axis[0] if all(c in row for row in per_axis)]
+    else:
+        rows = list(product(*per_axis))
+    found = []
+    for row in rows:
+        sharding = list(now)
+        for axis, choice in zip(group, row, strict=True):
+            sharding[axis] = choice
+        found.append(tuple(sharding))
+    return tuple(found if now in found else [now, *found])
+
+
+Options = Sequence[Sequence[Sharding]]
+
+
+def _of_nodes(problem: Problem, options: Options) -> list[PriceTable]:
+    rows = zip(problem.memo.folding.members, options, strict=True)
+    return [
+        PriceTable((v,), len(members) * np.array([problem.node_price(members[0], s).seconds for s in row]))
+        for v, (members, row) in enumerate(rows)
+    ]
+
+
+def _of_edges(problem: Problem, firsts: Sequence[int], options: Options) -> list[PriceTable]:
+    left = [tuple(problem.left(at, sharding) for sharding in row) for at, row in zip(firsts, options, strict=True)]
+    found = []
+    for (writer, reader, number), count in problem.memo.folded_edges.items():
+        # Prices are by layout, and those are by position: that of the class's first node is that of all.
+        edge = Edge(firsts[writer], firsts[reader], number)
+        wanted = tuple(problem.wanted(edge, sharding) for sharding in options[reader])
+        prices = problem.edge_table(edge, left[writer], wanted)
+        found.append(PriceTable((writer, reader), prices if count == 1 else count * prices))
+    return found
+
+
+def _of_pairs(problem: Problem, firsts: Sequence[int], options: Options) -> list[PriceTable]:
+    folding, found = problem.memo.folding, []
+    for (first, further), pairs in problem.memo.folded_pairs.items():
+        pair = pairs[0]
+        rows = [folding.as_of(sharding, firsts[first], pair.first) for sharding in options[first]]
+        columns = [folding.as_of(sharding, firsts[further], pair.further) for sharding in options[further]]
+        saved = np.array([[problem.pair_seconds(pair, a, b) for b in columns] for a in rows])
+        found.append(PriceTable((first, further), len(pairs) * saved))
+    return found
