@@ -84,7 +84,8 @@ MONOIDS: dict[str, Monoid] = {
     )
 }
 
-# Of kernels also the online softmax, whose state and whose way to combine `einsplit.kernels.attention` says.
+# Of kernels also the online softmax. `einsplit.kernels.attention` says what its state is, and how states combine: by
+# two of the others, one after the other, which is what it is split into before planning.
 KERNEL_AGGREGATIONS = (*MONOIDS, "softmax")
 
 

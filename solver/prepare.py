@@ -21,10 +21,10 @@ from opt_einsum import get_symbol
 
 from einsplit.draft import Rewriting
 from einsplit.graph import Einsum, Graph, Input, Kernel, Node, Operand, aggregated_labels, factors, node_labels
-from einsplit.kernels.attention import LOGSUM, logsum_of
-from einsplit.notation.dims import flat
+from einsplit.kernels.attention import logsum_of
 from einsplit.passes import drop_dead, drop_stops, read_through
 from einsplit.scalar import const, is_product, operand
+from einsplit.solver.pricing.calls import pairs
 
 
 def prepare(graph: Graph) -> Graph:
@@ -117,41 +117,56 @@ def split_means(graph: Graph) -> Graph:
 def split_attention(graph: Graph) -> Graph:
     """Attention as the logsumexp of its scores, and as the values weighted by it."""
     new = Rewriting(graph)
-    logsums: dict[tuple[object, ...], int] = {}
+    logsums: dict[Kernel, int] = {}
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
-        if not isinstance(moved, Kernel) or moved.kernel != "attention":
+        if not isinstance(moved, Kernel) or moved.agg not in ("softmax", "logsumexp"):
             new.at[at] = new.add(moved)
             continue
-        key = (moved.operands, moved.attributes, moved.reads)
-        logsum = moved if moved.output == LOGSUM else logsum_of(moved, new.sizes)
-        if key not in logsums:
-            logsums[key] = new.add(logsum)
-        if moved.output == LOGSUM:
-            new.at[at] = logsums[key]
-            continue
-        dims = moved.dims[:-1]
-        operands = (*moved.operands, Operand(logsums[key], flat(dims)))
-        given = msgspec.structs.replace(
-            moved,
-            kernel="attention_values",
-            operands=operands,
-            reads=(*moved.reads, dims),
-            agg="sum",
-            shared=logsum.operations,
-        )
-        new.at[at] = new.add(given)
+        logsum = logsum_of(moved, new.sizes) if moved.agg == "softmax" else moved
+        content = msgspec.structs.replace(logsum, name="", source="")
+        if content not in logsums:
+            logsums[content] = new.add(logsum)
+        new.at[at] = logsums[content]
+        if moved.agg == "softmax":
+            given = Operand(logsums[content], factors(logsum))
+            of_all = msgspec.structs.replace(
+                moved,
+                kernel="attention_values",
+                operands=(*moved.operands, given),
+                reads=(*moved.reads, logsum.dims),
+                agg="sum",
+                shared=logsum.operations,
+            )
+            new.at[at] = new.add(of_all)
     return new.finish()
 
 
 def insert_uses(graph: Graph) -> Graph:
-    """An identity before the readers of every value that has several, and before every output."""
-    readings = Counter(o.node for node in graph.nodes for o in node.operands)
+    """An identity before the readers of every value that has several, before results of one call, before outputs."""
+    first = {pair.further: pair.first for pair in pairs(graph)}
+    calls = {at: first.get(at, at) for at in (*first, *first.values())}
+    # Results of one call are one reader: cut alike, they read once.
+    readers = {
+        (o.node, (calls[at],) if at in calls else (at, k))
+        for at, n in enumerate(graph.nodes)
+        for k, o in enumerate(n.operands)
+    }
+    readings = Counter(node for node, _ in readers)
     readings.update(at for _, at in graph.outputs)
     readings.update(value for _, value in graph.updates)
     new = Rewriting(graph)
+    read_by: dict[tuple[int, int], int] = {}  # (call, value) -> its use node
     for at, node in enumerate(graph.nodes):
-        own = new.add(new.moved(node))
+        moved = new.moved(node)
+        if at in calls:
+            for o in node.operands:
+                if calls[at] == at and (at, o.node) not in read_by:
+                    value = graph.nodes[o.node]
+                    read_by[at, o.node] = new.add(_identity(new.at[o.node], value, f"{value.name}.read"))
+            rows = (Operand(read_by.get((calls[at], o.node), new.at[o.node]), o.labels) for o in node.operands)
+            moved = msgspec.structs.replace(node, operands=tuple(rows))
+        own = new.add(moved)
         new.at[at] = new.add(_identity(own, node, f"{node.name}.use")) if readings[at] > 1 else own
     outputs = []
     for name, at in graph.outputs:

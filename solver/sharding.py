@@ -19,6 +19,7 @@ from math import prod
 import msgspec
 
 from einsplit.graph import Einsum, Graph, Input, Kernel, Label, Node, aggregated_labels, factors, node_labels
+from einsplit.monoid import MONOIDS
 from einsplit.scalar import is_linear
 
 WHOLE = -1
@@ -74,7 +75,9 @@ def _output_entry(written: Sequence[Label], choice: Choice) -> int:
 
 def aggregation(node: Node) -> str:
     """How partial results of the node combine."""
-    return node.agg if not isinstance(node, Input) and aggregated_labels(node) else "sum"
+    found = "sum" if isinstance(node, Input) or not aggregated_labels(node) else node.agg
+    assert found in MONOIDS, f"{node.name}: {found} is split before planning"
+    return found
 
 
 def cuttable_labels(node: Node) -> tuple[Label, ...]:

@@ -33,7 +33,8 @@ def grad(graph: Graph, of: str, wrt: Sequence[str]) -> Graph:
     """`graph` with one more output for each name in `wrt`: the gradient of output `of` by that input, of its shape.
 
     The names are those of `gradient_name`. An input that `of` does not depend on has the gradient 0. Since the result
-    is a Graph, it can be differentiated again. Raises GradientError where `of` is not one real number, or a name is
+    is a Graph, it can be differentiated again: where there are gradients of attention already, attention is spelled out
+    in einsums first. Raises GradientError where `of` is not one real number, or a name is
     unknown or of no real numbers.
     """
     graph = spell_attention(graph)

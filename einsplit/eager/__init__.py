@@ -13,6 +13,7 @@ from torch import Tensor
 from einsplit.eager.einsum import whole_einsum
 from einsplit.eager.operator import einsum_operator
 from einsplit.einsum.bound import BoundEinsum
+from einsplit.kernels.along import ALONG
 from einsplit.notation.spec import ELLIPSIS
 from einsplit.runtime.kernels.families import KERNELS
 from einsplit.scalar import to_text
@@ -34,5 +35,7 @@ def einsum_tensors(bound: BoundEinsum, operands: Sequence[Tensor]) -> Tensor:
 def kernel_tensors(
     name: str, attributes: Mapping[str, object], operands: Sequence[Tensor], shape: tuple[int, ...]
 ) -> Sequence[Tensor]:
-    """Every result of a registered kernel; `shape` is a result's."""
-    return KERNELS[name](attributes, operands, shape)
+    """Every result of a registered kernel that users call; `shape` is that of each."""
+    every = range(ALONG[name].num_results)
+    found = KERNELS[name](attributes, operands, dict.fromkeys(every, shape))
+    return [found[number] for number in every]

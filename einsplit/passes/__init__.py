@@ -1,4 +1,4 @@
-"""Passes Graph -> Graph that leave every output and update what it was, and the graph smaller."""
+"""Passes Graph -> Graph that leave every output and update what it was."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ __all__ = ["drop_dead", "drop_stops", "inline_constants", "merge_equal", "read_t
 
 
 def tidy(graph: Graph) -> Graph:
-    """All of them but `drop_stops`: what may be differentiated still must keep its stops."""
+    """The graph smaller; what may be differentiated still keeps its stops."""
     return drop_dead(merge_equal(read_through(inline_constants(graph))))

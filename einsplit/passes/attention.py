@@ -13,22 +13,21 @@ import msgspec
 from einsplit.draft import Origin, Rewriting
 from einsplit.dtypes import wide
 from einsplit.graph import Dims, Graph, Kernel, Operand
-from einsplit.kernels.attention import KEY, LOGSUM, MASKS, OF_QUERY, OF_VALUE, QUERY, VALUE
+from einsplit.kernels.attention import KEY, LOGSUM, MASKS, NUM_GIVEN, QUERY, VALUE, operand_of, parts_of, slopes
 from einsplit.notation.dims import flat
 from einsplit.scalar import Expr, call, cast, const, operand, parse_join, substitute
 
-_GRADIENT = "attention_gradient"
-_KERNELS = ("attention", "attention_values", _GRADIENT)
+SPELLED = ("attention_values", "attention_gradient")  # kernels of which no gradient is a kernel
 
 
 def spell_attention(graph: Graph) -> Graph:
-    """The graph without kernels of attention, where any of its gradients is one; else as it is."""
-    if not any(isinstance(node, Kernel) and node.kernel == _GRADIENT for node in graph.nodes):
+    """The graph without kernels of attention, where there is one without a gradient of its own; else as it is."""
+    if not any(isinstance(node, Kernel) and node.kernel in SPELLED for node in graph.nodes):
         return graph
     new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
-        is_one = isinstance(moved, Kernel) and moved.kernel in _KERNELS
+        is_one = isinstance(moved, Kernel) and moved.kernel in NUM_GIVEN
         new.at[at] = _Spelled(new, moved).value() if isinstance(moved, Kernel) and is_one else new.add(moved)
     return new.finish()
 
@@ -39,49 +38,56 @@ class _Spelled:
     def __init__(self, new: Rewriting, node: Kernel) -> None:
         self._new = new
         self._node = node
+        self._of = parts_of(node.kernel, node.operands)
         query, key = node.reads[QUERY], node.reads[KEY]
         self._dims: Dims = (*query[:3], key[2])  # of the scores
-        num_masks = len(node.operands) - MASKS - {"attention": 0, "attention_values": 1, _GRADIENT: 3}[node.kernel]
-        self._masks = node.operands[MASKS : MASKS + num_masks]
-        self._given = node.operands[MASKS + num_masks :]
-        self._wide = wide(new.nodes[node.operands[QUERY].node].dtype)
-        self._attributes = msgspec.json.decode(node.attributes, type=dict[str, str])
+        self._wide = wide(new.nodes[self._of.query.node].dtype)
+        self._attributes = msgspec.json.decode(node.attributes, type=dict[str, object])
 
     def value(self) -> int:
         """The position of the node's value."""
-        operands = self._node.operands
-        products = self._product(operands[QUERY], operands[KEY], self._dims, "products")
-        scores = self._einsum([products, *self._masks], self._dims, self._expression("score", 0), "scores")
-        if not self._given:
+        of, node = self._of, self._node
+        products = self._product(of.query, of.key, self._dims, "products")
+        rows = [products, *of.masks]
+        scores = self._einsum(rows, self._dims, self._expression(self._attributes["score"]), "scores")
+        if not of.given:
             logsum = self._einsum([scores], self._dims[:-1], operand(0), "logsum", "logsumexp")
-            if self._node.output == LOGSUM:
+            if node.output == LOGSUM:
                 return logsum.node
         else:
-            logsum = self._given[0]
+            logsum = of.given[0]
         none = call("eq", operand(1), const(-math.inf))
         weight = call("exp", operand(0) - call("where", none, const(0.0), operand(1)))
         weights = self._einsum([scores, logsum], self._dims, weight, "weights")
-        if self._node.kernel != _GRADIENT:
-            return self._result(weights, operands[VALUE])
-        if self._node.output == OF_VALUE:
-            return self._result(weights, self._given[2])
-        of_products = self._of_products(products, weights)
-        return self._result(of_products, operands[KEY if self._node.output == OF_QUERY else QUERY])
+        kept = self._einsum([weights, *rows], self._dims, operand(0) * self._factor(1), "kept")
+        if len(of.given) < NUM_GIVEN["attention_gradient"]:
+            return self._result(kept, of.value)
+        if node.output == VALUE:
+            return self._result(kept, of.given[2])
+        return self._of_score(rows, weights)
 
-    def _of_products(self, products: Operand, weights: Operand) -> Operand:
-        """`p (dp - delta) slope`, 0 where p is."""
-        _, output, adjoint = self._given
+    def _of_score(self, rows: Sequence[Operand], weights: Operand) -> int:
+        """The adjoint of what the score is of: `p (dp - delta) slope`, 0 where p is."""
+        of, number = self._of, self._node.output
+        _, output, adjoint = of.given
         delta = self._product(adjoint, output, self._dims[:-1], "delta")
-        of_weights = self._product(adjoint, self._node.operands[VALUE], self._dims, "of_weights")
-        found = operand(0) * (operand(1) - operand(2)) * self._expression("slope", 3)
+        of_kept = self._product(adjoint, of.value, self._dims, "of_kept")
+        slope = self._expression(slopes(self._attributes)[str(operand_of(number))], 3)
+        found = operand(0) * (operand(1) * self._factor(3) - operand(2)) * slope
         join = call("where", call("eq", operand(0), const(0.0)), const(0.0), found)
-        rows = [weights, of_weights, delta, products, *self._masks]
-        return self._einsum(rows, self._dims, join, "of_products")
+        by = self._einsum([weights, of_kept, delta, *rows], self._dims, join, "of_score")
+        if number >= MASKS:
+            return self._rounded(self._einsum([by], self._node.dims, operand(0), "sum").node)
+        return self._result(by, of.key if number == QUERY else of.query)
 
-    def _expression(self, name: str, first: int) -> Expr:
-        """The score or its slope, of operands from `first` on."""
-        count = 1 + len(self._masks)
-        expr = parse_join(self._attributes[name], count)
+    def _factor(self, first: int) -> Expr:
+        """What weights are multiplied by."""
+        return cast(self._expression(self._attributes.get("factor", 1.0), first), self._wide)
+
+    def _expression(self, text: object, first: int = 0) -> Expr:
+        """The score, its slope, or the factor, of operands from `first` on."""
+        count = 1 + len(self._of.masks)
+        expr = parse_join(str(text), count)
         return substitute(expr, {k: operand(first + k) for k in range(count)}, {})
 
     def _product(self, left: Operand, right: Operand, dims: Dims, name: str) -> Operand:
@@ -89,8 +95,10 @@ class _Spelled:
         return self._einsum([left, right], dims, join, name)
 
     def _result(self, left: Operand, right: Operand) -> int:
-        """The sum of products that is the node's value, in its dtype."""
-        at = self._product(left, right, self._node.dims, "sum").node
+        """The sum of products that is the node's value."""
+        return self._rounded(self._product(left, right, self._node.dims, "sum").node)
+
+    def _rounded(self, at: int) -> int:
         if self._new.nodes[at].dtype == self._node.dtype:
             return at
         return self._new.pointwise(cast(operand(0), self._node.dtype), [at], self._origin("rounded"))

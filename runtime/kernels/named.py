@@ -10,7 +10,7 @@ from torch import Tensor
 
 from einsplit.runtime.kernels.call import Call
 from einsplit.runtime.kernels.einsum import aligned
-from einsplit.runtime.kernels.families import KERNELS, SEVERAL
+from einsplit.runtime.kernels.families import KERNELS
 from einsplit.runtime.kernels.padding import identity_padded
 from einsplit.solver.program import Result
 from einsplit.torch_dtypes import torch_dtype
@@ -29,19 +29,9 @@ def named(call: Call, operands: Sequence[Tensor]) -> list[Tensor]:
     ]
     if call.attributes.get("padding") == "identity":
         read = [identity_padded(call, x, dims) for x, dims in zip(read, node.presents, strict=True)]
-    found = _results(call, read, size)
-    return [_opened(call, x, row, size) for x, row in zip(found, node.results, strict=True)]
-
-
-def _results(call: Call, read: Sequence[Tensor], size: Callable[[int], int]) -> Sequence[Tensor]:
-    """Those that the Program names, in the kernel's own dimensions."""
-    node = call.node
-    numbers = [row.number for row in node.results]
-    if node.kernel in SEVERAL:
-        return SEVERAL[node.kernel](call.attributes, read, numbers)
-    shape = tuple(prod(size(label) for label in dim) for dim in node.results[0].dims)
-    every = KERNELS[node.kernel](call.attributes, read, shape)
-    return [every[number] for number in numbers]
+    wanted = {row.number: tuple(prod(size(label) for label in dim) for dim in row.dims) for row in node.results}
+    found = KERNELS[node.kernel](call.attributes, read, wanted)
+    return [_opened(call, found[row.number], row, size) for row in node.results]
 
 
 def _opened(call: Call, tensor: Tensor, row: Result, size: Callable[[int], int]) -> Tensor:

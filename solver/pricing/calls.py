@@ -1,28 +1,26 @@
-"""Results of one call: kernel nodes that differ in which result they are. Cut alike, the kernel runs once for all.
+"""Results of one call: kernel nodes that differ in which result they are. Cut as the first is, all are made at once.
 
     seconds(call) = seconds(first) + sum over further results of
                     max(own operations / flops_per_second, bytes written / memory_bytes_per_second)
 
-What a further result saves against a call of its own is a price of two nodes, as that of an edge is.
-
-Attention's values are a further result of the call that gives the logsumexp z' of the scores at hand: weighted by z',
-and, where keys are cut, weighted anew by that of all keys, `o = o' exp(z' - z)` (`einsplit.kernels.attention`).
+What a further result saves against a call of its own is a price of two nodes, as that of an edge is. A result may need
+completion, by operands that the call does not have: attention's values, where devices cut the keys
+(`einsplit.kernels.attention`). That is an einsum of its own.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 from einsplit.dtypes import ITEMSIZE, wide
-from einsplit.graph import Graph, Kernel, Label, Node, aggregated_labels, factors, node_labels
-from einsplit.scalar import Expr, call, cast, const, num_operations, operand
+from einsplit.graph import Einsum, Graph, Kernel, Label, Operand, aggregated_labels, factors, node_labels
+from einsplit.kernels.attention import COMPLETIONS
 from einsplit.solver.machine import Machine
-from einsplit.solver.pricing.forms import share
-from einsplit.solver.pricing.price import compute_seconds, cut_axes
-from einsplit.solver.sharding import DigitTables, Sharding
+from einsplit.solver.pricing.forms import Form, share
+from einsplit.solver.pricing.price import cut_axes, node_seconds
+from einsplit.solver.sharding import Choice, DigitTables, Shape, Sharding
 
 Places = Mapping[Label, int]
 
@@ -48,7 +46,7 @@ class Pair:
         return next(name for name, at in self.places_first.items() if at == self.places_further[label])
 
 
-def _place(places: Places, choice: object) -> int | None:
+def _place(places: Places, choice: Choice) -> int | None:
     return places[choice] if isinstance(choice, str) else None
 
 
@@ -61,7 +59,9 @@ def pairs(graph: Graph) -> tuple[Pair, ...]:
             continue
         other = first.setdefault(_content(node), at)
         if other != at:
-            found.append(Pair(other, at, _places(graph.nodes[other]), _places(node)))
+            first_node = graph.nodes[other]
+            assert isinstance(first_node, Kernel)
+            found.append(Pair(other, at, _places(first_node), _places(node)))
     return tuple(found)
 
 
@@ -70,26 +70,38 @@ def _content(node: Kernel) -> object:
     places, count = _places(node), _num_read(node)
     operands = tuple((row.node, tuple(places[label] for label in row.labels)) for row in node.operands[:count])
     reads = tuple(tuple(tuple(places[label] for label in dim) for dim in dims) for dims in node.reads[:count])
-    return (_called(node), node.attributes, operands, reads)
-
-
-def _called(node: Kernel) -> str:
-    return "attention" if is_weighted_anew(node) else node.kernel
+    row = COMPLETIONS.get(node.kernel)
+    return (row.call if row else node.kernel, node.attributes, operands, reads)
 
 
 def _num_read(node: Kernel) -> int:
-    """How many operands the call reads: not the logsumexp of all keys."""
-    return len(node.operands) - is_weighted_anew(node)
+    """How many operands the call reads."""
+    row = COMPLETIONS.get(node.kernel)
+    return len(node.operands) - (row.num_given if row else 0)
 
 
-def is_weighted_anew(node: Node) -> bool:
-    """Whether it is attention's values, given the logsumexp of the scores with all keys."""
-    return isinstance(node, Kernel) and node.kernel == "attention_values"
+def completion(node: Kernel, sharding: Sharding) -> Einsum | None:
+    """What completes the result, of it, of the call's first result, and of what is given; None where it is complete.
+
+    Positions of its operands are not those of a Graph.
+    """
+    row = COMPLETIONS.get(node.kernel)
+    if row is None or not any(choice in aggregated_labels(node) for choice in sharding):
+        return None
+    (given,) = node.operands[_num_read(node) :]
+    return Einsum(
+        name=node.name,
+        operands=(Operand(0, factors(node)), Operand(1, given.labels), Operand(2, given.labels)),
+        dims=node.dims,
+        join=row.join(node.dtype),
+        agg="sum",
+        dtype=node.dtype,
+        source=node.source,
+    )
 
 
-def _places(node: Node) -> dict[Label, int]:
+def _places(node: Kernel) -> dict[Label, int]:
     """The labels of what the call reads, in the order in which they are met."""
-    assert isinstance(node, Kernel)
     count = _num_read(node)
     met = [label for row in node.operands[:count] for label in row.labels]
     met += [label for dims in node.reads[:count] for dim in dims for label in dim]
@@ -107,25 +119,14 @@ def _local(node: Kernel, sharding: Sharding, tables: DigitTables) -> dict[Label,
 
 
 def further_seconds(node: Kernel, sharding: Sharding, tables: DigitTables, machine: Machine) -> float:
-    """Seconds that a further result adds to the call."""
-    local = _local(node, sharding, tables)
-    elements = prod(local[label] for label in factors(node))
-    written = elements * ITEMSIZE[node.dtype]
+    """Seconds that a further result adds to the call, its completion among them."""
+    written = prod(_local(node, sharding, tables)[label] for label in factors(node)) * ITEMSIZE[node.dtype]
     own = own_operations(node, sharding, tables) / machine.flops_per_second
     seconds = max(own, written / machine.memory_bytes_per_second)
-    if not is_weighted_anew(node) or not keys_are_cut(node, sharding):
+    completed = completion(node, sharding)
+    if completed is None:
         return seconds
-    given = node.operands[-1].labels
-    z = prod(local[label] for label in given) * ITEMSIZE[wide(node.dtype)]
-    return seconds + compute_seconds(elements * num_operations(anew(node.dtype)), 2 * (written + z), machine)
-
-
-def keys_are_cut(node: Kernel, sharding: Sharding) -> bool:
-    """Whether devices hold partial results."""
-    return any(choice in aggregated_labels(node) for choice in sharding)
-
-
-def anew(dtype: str) -> Expr:
-    """`o' exp(z' - z)`, of o' in `dtype`, z' and z; where there is no key at hand, 0."""
-    weight = call("where", call("eq", operand(1), const(-math.inf)), const(0.0), call("exp", operand(1) - operand(2)))
-    return cast(cast(operand(0), wide(dtype)) * weight, dtype) if wide(dtype) != dtype else operand(0) * weight
+    dtypes = (node.dtype, wide(node.dtype), wide(node.dtype))
+    rows = zip(completed.operands, dtypes, strict=True)
+    shapes = tuple(Shape(tuple(tables[label] for label in row.labels), ITEMSIZE[dtype]) for row, dtype in rows)
+    return seconds + node_seconds(completed, Form("join"), sharding, shapes, tables, machine)

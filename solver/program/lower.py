@@ -6,11 +6,10 @@ Nothing is decided here: forms, moves and masks are those the price was made of.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 
 from einsplit.graph import Einsum, Input, Kernel, Label, Node, factors, node_labels, zeroed_labels
-from einsplit.scalar import num_operations, to_text
-from einsplit.solver.pricing.calls import Pair, anew, is_weighted_anew, keys_are_cut, own_operations
+from einsplit.scalar import to_text
+from einsplit.solver.pricing.calls import Pair, completion, own_operations
 from einsplit.solver.pricing.forms import Form, form, masked_operands, operations
 from einsplit.solver.pricing.price import cut_axes
 from einsplit.solver.program.instructions import (
@@ -95,7 +94,7 @@ class _Lowering:
             return self._value_buffer(node, sharding)
         if at in self.given:
             assert isinstance(node, Kernel)
-            return self._weighted_anew(at, node) if is_weighted_anew(node) else self.given[at]
+            return self._completed(at, node)
         read = [self._read(o.node, operand_layout(node, k, sharding)) for k, o in enumerate(node.operands)]
         found = form(node, [self.graph.nodes[row.node].dtype for row in node.operands], self.graph.sizes)
         return read[0] if found.kind == "alias" else self._compute(at, node, found, sharding, read)
@@ -168,34 +167,16 @@ class _Lowering:
             found.update(dict.fromkeys(map(pair.renamed, other.brackets)))
         return tuple(number[label] for label in found)
 
-    def _weighted_anew(self, at: int, node: Kernel) -> int:
-        """Attention's values of the keys at hand, by their own logsumexp, as addends of the values of all keys."""
-        sharding, given = self.shardings[at], len(node.operands) - 1
-        if not keys_are_cut(node, sharding):
+    def _completed(self, at: int, node: Kernel) -> int:
+        """The buffer of a further result of a call, completed where that is needed."""
+        sharding = self.shardings[at]
+        einsum = completion(node, sharding)
+        if einsum is None:
             return self.given[at]
         (pair,) = (pair for pair in self.problem.pairs if pair.further == at)
-        z = self._read(node.operands[given].node, operand_layout(node, given, sharding))
-        output = self._value_buffer(node, sharding)
-        labels = factors(node)
-        rows = (labels, node.operands[given].labels, node.operands[given].labels)
-        number = {label: k for k, label in enumerate(labels)}
-        cut = tuple(extent(self.tables[label], cut_axes(sharding, label)) for label in labels)
-        join = anew(node.dtype)
-        compute = Compute(
-            node=at,
-            kind="join",
-            operands=(self.given[at], self.of_node[pair.first], z),
-            output=output,
-            reads=tuple(tuple(number[label] for label in row) for row in rows),
-            writes=tuple(range(len(labels))),
-            extents=cut,
-            names=labels,
-            operations=prod(e.local for e in cut) * num_operations(join),
-            dtype=node.dtype,
-            join=to_text(join),
-        )
-        self.instructions.append(compute)
-        return output
+        last = len(node.operands) - 1
+        given = self._read(node.operands[last].node, operand_layout(node, last, sharding))
+        return self._compute(at, einsum, Form("join"), sharding, [self.given[at], self.of_node[pair.first], given])
 
     def _mask(self, node: Einsum | Kernel, k: int, source: int) -> int:
         """Operand `k` with a sum's identity in the padding of every label that the node sums over."""

@@ -82,7 +82,7 @@ def test_a_kernel_is_its_formula_whatever_the_shapes(kernel: str, seed: int) -> 
     operands = {"convolution": (x, w), "convolution_input": (z, w), "convolution_weight": (x, z)}[kernel]
     wanted = meant(*(array.copy() for array in (x, w, z)), attributes, kernel)
     (found,) = REFERENCES[kernel](attributes, operands, wanted.shape)
-    (run,) = KERNELS[kernel](attributes, [torch.from_numpy(array) for array in operands], wanted.shape)
+    (run,) = KERNELS[kernel](attributes, [torch.from_numpy(array) for array in operands], {0: wanted.shape})
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
     np.testing.assert_allclose(run.numpy(), wanted, rtol=0, atol=1e-12)
 

@@ -88,7 +88,7 @@ def test_a_kernel_means_what_torch_has(name: str) -> None:
         for array, shape in zip(case.feeds.values(), shapes, strict=False)
     ]
     attributes = msgspec.json.decode(node.attributes)
-    found = KERNELS[node.kernel](attributes, operands, shapes[-1])[node.output]
+    found = KERNELS[node.kernel](attributes, operands, {node.output: shapes[-1]})[node.output]
     means = reference(node.kernel)(attributes, [operand.numpy() for operand in operands], shapes[-1])[node.output]
     np.testing.assert_allclose(found.numpy(), means, rtol=1e-12, atol=1e-12)
 
@@ -158,7 +158,7 @@ def test_place_gather_and_scatter(
 ) -> None:
     arrays = [np.array(operand) for operand in operands]
     (meant,) = reference(kernel)(attributes, arrays, shape)
-    (run,) = KERNELS[kernel](attributes, [torch.from_numpy(array) for array in arrays], shape)
+    (run,) = KERNELS[kernel](attributes, [torch.from_numpy(array) for array in arrays], {0: shape})
     assert meant.dtype == run.numpy().dtype == np.float64
     np.testing.assert_array_equal(meant, wanted)
     np.testing.assert_array_equal(run.numpy(), wanted)
@@ -170,6 +170,6 @@ def test_place_and_gather_keep_the_dtype(dtype: str) -> None:
     for kernel, operands in (("place", [x]), ("gather", [x, where])):
         attributes = {"dim": 0, "start": 0, "step": 1}
         (meant,) = reference(kernel)(attributes, operands, (3,))
-        (run,) = KERNELS[kernel](attributes, [torch.from_numpy(array) for array in operands], (3,))
+        (run,) = KERNELS[kernel](attributes, [torch.from_numpy(array) for array in operands], {0: (3,)})
         assert meant.dtype == run.numpy().dtype == dtype
         np.testing.assert_array_equal(meant, run.numpy())

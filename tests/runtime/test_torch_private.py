@@ -13,10 +13,8 @@ def test_the_fused_attention_gives_values_logsumexp_and_gradients(dtype, is_caus
     query, key, value, adjoint = (torch.randn(2, 3, 7, 4, dtype=dtype).requires_grad_() for _ in range(4))
     shift = None if is_causal else torch.randn(7, 7, dtype=dtype)
     scores = query @ key.transpose(-1, -2) * 0.3
-    if shift is None:
-        scores = scores.masked_fill(torch.ones(7, 7).triu(1).bool(), -torch.inf)
-    else:
-        scores = scores + shift
+    later = torch.ones(7, 7).triu(1).bool()
+    scores = scores.masked_fill(later, -torch.inf) if shift is None else scores + shift
     expected = torch.softmax(scores, -1) @ value
     gradients = torch.autograd.grad(expected, (query, key, value), adjoint)
     with torch.no_grad():

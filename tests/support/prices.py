@@ -100,16 +100,20 @@ def _of_attention(step: Compute) -> int:
     local = [extent.size if label in step.whole else extent.local for label, extent in enumerate(step.extents)]
     query, key, value = ([prod(local[label] for label in dim) for dim in dims] for dims in step.presents[:3])
     given = {"attention": 0, "attention_values": 1, "attention_gradient": 3}[step.kernel]
-    scores, num_masks = prod(query[:3]) * key[2], len(step.operands) - 3 - given
+    num_masks, number = len(step.operands) - 3 - given, step.results[0].number
 
-    def each(name: str) -> int:
-        return num_operations(parse_join(attributes[name], 1 + num_masks)) + 3
+    def each(text: str) -> int:
+        return num_operations(parse_join(text, 1 + num_masks))
 
-    found = 2 * query[3] + each("score")
-    if step.kernel == "attention_gradient":
-        of_scores = 0 if step.results[0].number == 2 else 2 * value[3] + each("slope")
-        return scores * (found + of_scores + 2 * (value if step.results[0].number == 2 else query)[3])
-    return scores * (found + 2 * value[3] * given)
+    found = 2 * query[3] + each(attributes["score"]) + 3
+    if "factor" in attributes:
+        found += each(attributes["factor"]) + 1
+    if step.kernel == "attention_values" or (step.kernel == "attention_gradient" and number == 2):
+        found += 2 * value[3]
+    elif step.kernel == "attention_gradient":
+        found += 2 * value[3] + 3 + each(attributes["slopes"][str(max(0, number - 2))])
+        found += 2 * query[3] if number < 3 else 1
+    return prod(query[:3]) * key[2] * found
 
 
 def sent(program: Program, step: Collective) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Gradients of attention: one call gives those of queries, keys and values; `einsplit.kernels.attention` says which.
+"""Gradients of attention: one call gives those of all its operands; `einsplit.kernels.attention` says which.
 
 Gradients of these are found on the spelled out graph (`einsplit.passes.spell_attention`).
 """
@@ -8,72 +8,56 @@ from __future__ import annotations
 import msgspec
 
 from einsplit.autodiff.kernels.call import Call, Rule, value
-from einsplit.dtypes import wide
-from einsplit.errors import GradientError
+from einsplit.dtypes import kind, wide
 from einsplit.graph import Kernel, Label
-from einsplit.kernels.attention import (
-    KEY,
-    MASKS,
-    OF_KEY,
-    OF_QUERY,
-    OF_VALUE,
-    QUERY,
-    VALUE,
-    gradient_operations,
-    logsum_of,
-    score_operations,
-    sizes_of,
-)
+from einsplit.kernels.attention import KEY, MASKS, QUERY, VALUE, VALUES, Work, logsum_of
 from einsplit.notation.dims import flat
 from einsplit.scalar import adjoints, cast, const, parse_join, to_text
 
-_RESULTS = {QUERY: OF_QUERY, KEY: OF_KEY, VALUE: OF_VALUE}
+_NAMES = {QUERY: "query", KEY: "key", VALUE: "value"}
 
 
 def _attention(call: Call, k: int) -> int:
     node, draft = call.node, call.draft
-    if k not in _RESULTS:
-        raise GradientError(f"{node.name}: a mask of attention has no gradient.", "Detach it.", node.source)
+    assert node.output == VALUES, "of z alone nothing is differentiated: attention is spelled out before"
     given = [call.given(at) for at in range(len(node.operands))]
-    score = str(call.attributes["score"])
-    dtypes = [wide(node.dtype), *(draft.nodes[row.node].dtype for row, _ in given[MASKS:])]
-    slope = adjoints(parse_join(score, len(dtypes)), dtypes, cast(const(1.0), dtypes[0]), [0])
-    attributes: dict[str, object] = {"score": score, "slope": to_text(slope.get(0, const(0.0)))}
+    attributes = _attributes(call)
     logsum = value(draft.add(logsum_of(node, draft.sizes)), node.dims[:-1])
     operands = [*given, logsum, value(call.at, node.dims), call.bar]
-    operations, shared = _operations(call, attributes)[_RESULTS[k]]
-    found = call.apply("attention_gradient", attributes, operands, node.reads[k])
+    found = call.apply("attention_gradient", attributes, operands, node.reads[k], dtype=_dtype(call, k))
+    shapes = [call.shape(node.reads[at]) for at in (QUERY, KEY, VALUE)]
+    operations, shared = Work.of(attributes, shapes, len(node.operands) - MASKS).gradient(k)
     draft.nodes[found] = msgspec.structs.replace(
         draft.nodes[found],
-        output=_RESULTS[k],
-        zeroed=_apart(node),
+        name=f"{call.origin.name}.{_NAMES.get(k, 'mask')}",
+        output=k,
+        zeroed=_summed_somewhere(call),
         operations=operations,
         shared=shared,
     )
     return found
 
 
-def _apart(node: Kernel) -> tuple[Label, ...]:
-    """The labels of queries or keys that not both have: some result sums over each."""
-    query, key = flat(node.reads[QUERY]), flat(node.reads[KEY])
-    return tuple(label for label in (*query, *key) if (label in query) != (label in key))
+def _attributes(call: Call) -> dict[str, object]:
+    """Those of the node, with the derivatives of its score by x0 and by each mask of real numbers."""
+    score = str(call.attributes["score"])
+    dtypes = [wide(call.node.dtype), *(_dtype(call, k) for k in range(MASKS, len(call.node.operands)))]
+    smooth = [k for k, dtype in enumerate(dtypes) if kind(dtype) == "float"]
+    found = adjoints(parse_join(score, len(dtypes)), dtypes, cast(const(1.0), dtypes[0]), smooth)
+    return {**call.attributes, "slopes": {str(k): to_text(found.get(k, const(0.0))) for k in smooth}}
 
 
-def _operations(call: Call, attributes: dict[str, object]) -> dict[int, tuple[int, int]]:
-    """By result: its scalar operations alone, and those of them that the call does for each of its results."""
-    sizes = sizes_of(*(call.shape(call.node.reads[k]) for k in (QUERY, KEY, VALUE)))
-    num_masks = len(call.node.operands) - MASKS
-    score = score_operations(sizes, str(attributes["score"]), num_masks)
-    products, own = gradient_operations(sizes, str(attributes["slope"]), num_masks)
-    return {
-        OF_QUERY: (score + products + own[OF_QUERY], score + products),
-        OF_KEY: (score + products + own[OF_KEY], score + products),
-        OF_VALUE: (score + own[OF_VALUE], score),
-    }
+def _dtype(call: Call, k: int) -> str:
+    return call.draft.nodes[call.node.operands[k].node].dtype
 
 
-def _spelled(call: Call, k: int) -> int:
-    raise AssertionError(f"{call.node.kernel} is differentiated as the einsums that it stands for")
+def _summed_somewhere(call: Call) -> tuple[Label, ...]:
+    """The labels that some result sums: what not both queries and keys have, and what some mask does not have."""
+    node: Kernel = call.node
+    read = [set(flat(node.reads[k])) for k in (QUERY, KEY)]
+    read += [set(flat(dims)) for k, dims in enumerate(node.reads) if k >= MASKS and kind(_dtype(call, k)) == "float"]
+    free = dict.fromkeys(flat((*node.reads[QUERY], *node.reads[KEY])))
+    return tuple(label for label in free if label not in node.brackets and not all(label in labels for labels in read))
 
 
-RULES: dict[str, Rule] = {"attention": _attention, "attention_values": _spelled, "attention_gradient": _spelled}
+RULES: dict[str, Rule] = {"attention": _attention}

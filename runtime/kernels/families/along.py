@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from einsplit.kernels.rows import Attributes, number
-from einsplit.runtime.kernels.families.rows import Run
+from einsplit.runtime.kernels.families.rows import Run, Wanted, shape_of
 
 
-def _gather(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _gather(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
     source, indices = operands
     return [source.gather(number(attributes, "dim"), indices.to(torch.int64))]
 
 
-def _scatter(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _scatter(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
     """Zeros, and the first operand added at the indices that the second gives along a dimension."""
+    shape = shape_of(wanted)
     source, indices = operands
     return [source.new_zeros(shape).scatter_add(number(attributes, "dim"), indices.to(torch.int64), source)]
 
@@ -28,17 +29,18 @@ def _ordered(tensor: Tensor, dim: int, descending: bool) -> tuple[Tensor, Tensor
     return values, order
 
 
-def _top_k(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _top_k(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
+    shape = shape_of(wanted)
     dim = number(attributes, "dim")
     results = _ordered(operands[0], dim, bool(attributes["largest"]))
     return [result.narrow(dim, 0, shape[dim]) for result in results]
 
 
-def _sort(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _sort(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
     return _ordered(operands[0], number(attributes, "dim"), bool(attributes["descending"]))
 
 
-def _cumsum(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _cumsum(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
     return [torch.cumsum(operands[0], number(attributes, "dim"))]
 
 

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from einsplit.kernels.aten import call_gradient, call_operator
 from einsplit.kernels.rows import Attributes
-from einsplit.runtime.kernels.families.rows import Run
+from einsplit.runtime.kernels.families.rows import Run, Wanted
 
 
-def _operator(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _operator(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
     return call_operator(attributes, operands)
 
 
-def _gradient(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _gradient(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
     return [call_gradient(attributes, operands)]
 
 

@@ -8,15 +8,26 @@ read the same keys stand side by side: queries `b g r i e`, keys `b g j e`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from einsplit.kernels.attention import LOGSUM, OF_KEY, OF_QUERY, OF_VALUE, VALUES
+from einsplit.kernels.attention import (
+    KEY,
+    LOGSUM,
+    MASKS,
+    QUERY,
+    VALUE,
+    VALUES,
+    Parts,
+    no_index,
+    operand_of,
+    parts_of,
+    slopes,
+)
 from einsplit.kernels.rows import Attributes
 from einsplit.runtime.kernels.families.fused_attention import fused_attention
-from einsplit.runtime.kernels.families.rows import RunSeveral
+from einsplit.runtime.kernels.families.rows import Run, Wanted
 from einsplit.runtime.kernels.scalars import TORCH
 from einsplit.scalar import evaluate, parse_join
 from einsplit.torch_dtypes import torch_dtype_name
@@ -24,78 +35,82 @@ from einsplit.torch_dtypes import torch_dtype_name
 MAX_SCORES = 1 << 22  # that stand in memory at once
 
 
-def _attention(attributes: Attributes, operands: Sequence[Tensor], wanted: Sequence[int]) -> Sequence[Tensor]:
+def _attention(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> dict[int, Tensor]:
     """(o, z)."""
-    query, key, value, *masks = operands
-    fused = fused_attention(attributes, query, key, value, masks)
-    found = _attended(attributes, operands, VALUES in wanted) if fused is None else fused.forward()
-    return [found[number] for number in wanted]
+    return _attended(attributes, parts_of("attention", operands), VALUES in wanted)
 
 
-def _attended(attributes: Attributes, operands: Sequence[Tensor], with_values: bool) -> tuple[Tensor, Tensor]:
-    """(o, z), z alone made for both where that is all that is wanted."""
-    query, key, value, *masks = operands
-    scored, values = _Scored.of(attributes, query, key, masks), _wide(value)
+def _values(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> dict[int, Tensor]:
+    """Addends of o, of the keys at hand, with z that of all keys."""
+    of = parts_of("attention_values", operands)
+    found, (logsum,) = _attended(attributes, of, with_values=True), of.given
+    own, output = found[LOGSUM], found[VALUES]
+    weight = torch.exp(own - logsum.masked_fill(own == -torch.inf, 0))  # 0 where there is no key at hand
+    return {VALUES: (output * weight.unsqueeze(-1)).to(output.dtype)}
+
+
+def _attended(attributes: Attributes, of: Parts[Tensor], with_values: bool) -> dict[int, Tensor]:
+    """z, and o if it is wanted, of the keys at hand."""
+    fused = fused_attention(attributes, of)
+    if fused is not None:
+        return dict(zip((VALUES, LOGSUM), fused.forward(), strict=True))
+    scored, values = _Scored(attributes, of), _wide(of.value)
     outputs, logsums = [], []
     for rows in scored.stretches():
-        scores = scored.scores(rows)
+        products = scored.products(rows)
+        scores = scored.expression("score", products, rows)
         logsums.append(torch.logsumexp(scores, -1))
         if with_values:
-            outputs.append(_times(_weights(scores, logsums[-1]), values))
-    logsum = torch.cat(logsums, -1).reshape(query.shape[:-1])
-    if not with_values:
-        return logsum, logsum
-    return torch.cat(outputs, -2).reshape(*query.shape[:-1], value.shape[-1]).to(value.dtype), logsum
+            weights = _weights(scores, logsums[-1]) * scored.factor(products, rows)
+            outputs.append(_times(weights, values))
+    found = {LOGSUM: torch.cat(logsums, -1).reshape(of.query.shape[:-1])}
+    if with_values:
+        shape = (*of.query.shape[:-1], of.value.shape[-1])
+        found[VALUES] = torch.cat(outputs, -2).reshape(shape).to(of.value.dtype)
+    return found
 
 
-def _values(attributes: Attributes, operands: Sequence[Tensor], wanted: Sequence[int]) -> Sequence[Tensor]:
-    """Addends of o, of the keys at hand, with z that of all keys."""
-    *given, logsum = operands
-    output, own = _attention(attributes, given, (VALUES, LOGSUM))
-    weight = torch.exp(own - logsum.masked_fill(own == -torch.inf, 0))  # 0 where there is no key at hand
-    return [(output * weight.unsqueeze(-1)).to(output.dtype)]
-
-
-def _gradient(attributes: Attributes, operands: Sequence[Tensor], wanted: Sequence[int]) -> Sequence[Tensor]:
-    """(dq, dk, dv)."""
-    query, key, value, *masks, logsum, output, adjoint = operands
-    fused = fused_attention(attributes, query, key, value, masks)
+def _gradient(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> dict[int, Tensor]:
+    """(dq, dk, dv, and those of masks)."""
+    of = parts_of("attention_gradient", operands)
+    fused = fused_attention(attributes, of) if max(wanted) <= VALUE else None
     if fused is not None:
-        every = fused.gradient(logsum, output, adjoint)
-        return [every[number] for number in wanted]
-    scored, values = _Scored.of(attributes, query, key, masks), _wide(value)
-    delta = (_wide(adjoint) * _wide(output)).sum(-1)
-    logsums, deltas, adjoints = _grouped(logsum, key), _grouped(delta, key), _grouped(_wide(adjoint), key)
+        return dict(enumerate(fused.gradient(*of.given)))
+    scored, values = _Scored(attributes, of), _wide(of.value)
+    logsum, output, adjoint = (_grouped(x, of.key) for x in of.given)
+    adjoint = _wide(adjoint)
+    delta = (adjoint * _wide(output)).sum(-1)
     of_query: list[Tensor] = []
-    of_key, of_value = torch.zeros_like(scored.key), torch.zeros_like(values)
+    found = {KEY: torch.zeros_like(scored.key), VALUE: torch.zeros_like(values)}
+    of_masks = {number: torch.zeros_like(_wide(scored.masks[number - MASKS])) for number in wanted if number >= MASKS}
     for rows in scored.stretches():
         products = scored.products(rows)
-        weights = _weights(scored.expression("score", products, rows), logsums[..., rows])
-        here = adjoints[..., rows, :]
-        of_value += _summed(weights, here)
-        of_weights = _times(here, values.transpose(-1, -2))
-        slope = scored.expression("slope", products, rows)
-        # Where nothing is looked at the slope may be anything: 0 times it is 0.
-        of_products = weights * (of_weights - deltas[..., rows, None]) * slope.masked_fill(weights == 0, 0)
+        weights = _weights(scored.expression("score", products, rows), logsum[..., rows])
+        factor = scored.factor(products, rows)
+        here = adjoint[..., rows, :]
+        found[VALUE] += _summed(weights * factor, here)
+        of_weights = _times(here, values.transpose(-1, -2)) * factor
+        of_scores = weights * (of_weights - delta[..., rows, None])
+        of_products = scored.sloped(of_scores, weights, "0", products, rows)
         of_query.append(_times(of_products, scored.key))
-        of_key += _summed(of_products, scored.query[..., rows, :])
-    found = {OF_QUERY: torch.cat(of_query, -2).reshape(query.shape), OF_KEY: of_key, OF_VALUE: of_value}
-    return [found[number].to(value.dtype) for number in wanted]
+        found[KEY] += _summed(of_products, scored.query[..., rows, :])
+        for number, total in of_masks.items():
+            by = scored.sloped(of_scores, weights, str(operand_of(number)), products, rows)
+            part = total if total.shape[-2] == 1 else total[..., rows, :]
+            part += by.sum_to_size(part.shape)
+    found[QUERY] = torch.cat(of_query, -2).reshape(of.query.shape)
+    found |= {number: total.reshape(wanted[number]) for number, total in of_masks.items()}
+    return {number: found[number].to(operands[number].dtype) for number in wanted}
 
 
-@dataclass(frozen=True, slots=True)
 class _Scored:
-    """Queries, and the keys that they look at."""
+    """Queries, the keys that they look at, and masks; of size 1 where those are the same along a dimension."""
 
-    attributes: Attributes
-    query: Tensor  # b g r i e
-    key: Tensor  # b g j e
-    masks: tuple[Tensor, ...]  # b g r i j, of size 1 where they are the same along a dimension
-
-    @classmethod
-    def of(cls, attributes: Attributes, query: Tensor, key: Tensor, masks: Sequence[Tensor]) -> _Scored:
-        every = (mask.unsqueeze(2) if mask.shape[1] == 1 else _grouped(mask, key) for mask in masks)
-        return cls(attributes, _grouped(_wide(query), key), _wide(key), tuple(every))
+    def __init__(self, attributes: Attributes, of: Parts[Tensor]) -> None:
+        self._attributes = attributes
+        self._slopes = slopes(attributes) if "slopes" in attributes else {}
+        self.query, self.key = _grouped(_wide(of.query), of.key), _wide(of.key)
+        self.masks = [mask.unsqueeze(2) if mask.shape[1] == 1 else _grouped(mask, of.key) for mask in of.masks]
 
     def stretches(self) -> Iterator[slice]:
         """Queries whose scores stand in memory at the same time."""
@@ -108,20 +123,26 @@ class _Scored:
         """`x0`."""
         return _times(self.query[..., rows, :], self.key.transpose(-1, -2))
 
-    def scores(self, rows: slice) -> Tensor:
-        return self.expression("score", self.products(rows), rows)
+    def factor(self, products: Tensor, rows: slice) -> Tensor | float:
+        """What weights are multiplied by."""
+        return self.expression("factor", products, rows) if "factor" in self._attributes else 1.0
+
+    def sloped(self, of_scores: Tensor, weights: Tensor, operand: str, products: Tensor, rows: slice) -> Tensor:
+        """The adjoint of an operand of the score, for each query and key."""
+        slope = self._evaluated(self._slopes[operand], products, rows)
+        # Where nothing is looked at the slope may be anything: 0 times it is 0.
+        return of_scores * slope.masked_fill(weights == 0, 0)
 
     def expression(self, name: str, products: Tensor, rows: slice) -> Tensor:
-        """The score, or its slope, of each query and key."""
+        """The score, or the factor, of each query and key."""
+        return self._evaluated(str(self._attributes[name]), products, rows)
+
+    def _evaluated(self, text: str, products: Tensor, rows: slice) -> Tensor:
         masks = [mask if mask.shape[-2] == 1 else mask[..., rows, :] for mask in self.masks]
         operands = [products, *masks]
-        expr = parse_join(str(self.attributes[name]), len(operands))
         dtypes = [torch_dtype_name(tensor.dtype) for tensor in operands]
-        return evaluate(expr, operands, dtypes, _no_index, TORCH).expand(products.shape)
-
-
-def _no_index(label: str) -> Tensor:
-    raise AssertionError(f"an index along {label} in a score: positions are operands")
+        found = evaluate(parse_join(text, len(operands)), operands, dtypes, no_index, TORCH)
+        return found.expand(products.shape)
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -152,7 +173,7 @@ def _weights(scores: Tensor, logsum: Tensor) -> Tensor:
     return torch.exp(scores - finite.unsqueeze(-1))
 
 
-KERNELS: dict[str, RunSeveral] = {
+KERNELS: dict[str, Run] = {
     "attention": _attention,
     "attention_values": _values,
     "attention_gradient": _gradient,

@@ -14,7 +14,7 @@ from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
 from einsplit.kernels.convolution import Windows, windows
 from einsplit.kernels.rows import Attributes
-from einsplit.runtime.kernels.families.rows import Run
+from einsplit.runtime.kernels.families.rows import Run, Wanted, shape_of
 
 # By the number of spatial dimensions.
 _FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -22,7 +22,8 @@ _INPUT: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_tra
 _WEIGHT: dict[int, Callable[..., Tensor]] = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
 
 
-def _convolution(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _convolution(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
+    shape = shape_of(wanted)
     x, w = (operand.contiguous() for operand in operands)
     placed = windows(attributes)
     x, padding = _fitted(x, placed, w.shape[2:], shape[2:])
@@ -30,7 +31,8 @@ def _convolution(attributes: Attributes, operands: Sequence[Tensor], shape: tupl
     return [_FORWARD[len(padding)](x, w, None, placed.stride, padding, placed.dilation, groups)]
 
 
-def _convolution_input(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _convolution_input(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
+    shape = shape_of(wanted)
     z, w = (operand.contiguous() for operand in operands)
     placed = windows(attributes)
     groups = shape[1] // w.shape[1]
@@ -44,7 +46,8 @@ def _convolution_input(attributes: Attributes, operands: Sequence[Tensor], shape
     return [_padded(covered, [(-padding, size + padding - span) for size, span, padding in rows])]
 
 
-def _convolution_weight(attributes: Attributes, operands: Sequence[Tensor], shape: tuple[int, ...]) -> Sequence[Tensor]:
+def _convolution_weight(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> Sequence[Tensor]:
+    shape = shape_of(wanted)
     x, z = (operand.contiguous() for operand in operands)
     placed = windows(attributes)
     x, padding = _fitted(x, placed, shape[2:], z.shape[2:])

@@ -15,6 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from einsplit.kernels.attention import Parts, no_index
 from einsplit.kernels.rows import Attributes
 from einsplit.runtime.kernels.scalars import TORCH
 from einsplit.runtime.torch_private import flash_attention, flash_attention_gradient
@@ -74,14 +75,14 @@ class _Piece:
 class FusedAttention:
     """Queries, keys and values of one shard, for torch's kernel."""
 
-    def __init__(self, form: _Form, query: Tensor, key: Tensor, value: Tensor, masks: Sequence[Tensor]) -> None:
+    def __init__(self, form: _Form, of: Parts[Tensor]) -> None:
         self._scale = form.scale
-        self._query = query
-        self._repeats = query.shape[1] // key.shape[1]
+        self._query = of.query
+        self._repeats = of.query.shape[1] // of.key.shape[1]
         self._key, self._value = (
-            x.repeat_interleave(self._repeats, 1) if self._repeats > 1 else x for x in (key, value)
+            x.repeat_interleave(self._repeats, 1) if self._repeats > 1 else x for x in (of.key, of.value)
         )
-        self._pieces = tuple(_pieces(form, query, key, masks))
+        self._pieces = tuple(_pieces(form, of.query, of.key, of.masks))
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """(o, z)."""
@@ -114,17 +115,18 @@ class FusedAttention:
         return found.reshape(found.shape[0], groups, self._repeats, *found.shape[2:]).sum(2)
 
 
-def fused_attention(
-    attributes: Attributes, query: Tensor, key: Tensor, value: Tensor, masks: Sequence[Tensor]
-) -> FusedAttention | None:
-    """The shard for torch's kernel; None where that does not know the score, the shapes or the device."""
-    form = _form(str(attributes["score"]), len(masks))
-    knows = query.device.type == "cpu" and query.shape[-1] == value.shape[-1]
-    return FusedAttention(form, query, key, value, masks) if form is not None and knows else None
+def fused_attention(attributes: Attributes, of: Parts[Tensor]) -> FusedAttention | None:
+    """The shard for torch's kernel; None where that does not know the score, a factor, the shapes or the device."""
+    knows = of.query.device.type == "cpu" and of.query.shape[-1] == of.value.shape[-1] and "factor" not in attributes
+    form = _form(str(attributes["score"]), len(of.masks)) if knows else None
+    return FusedAttention(form, of) if form is not None else None
 
 
 def _pieces(form: _Form, query: Tensor, key: Tensor, masks: Sequence[Tensor]) -> Iterator[_Piece]:
-    """All queries at once where the mask is causal or nothing; else stretches whose masks fit into memory."""
+    """All queries at once where the mask is causal or nothing; else stretches whose masks fit into memory.
+
+    That costs up to three passes over one i x j of truth values; the kernel makes b x h times as many scores.
+    """
     num_queries, num_keys = query.shape[2], key.shape[2]
     others = max((mask.shape[0] for mask in masks), default=1) * max((mask.shape[1] for mask in masks), default=1)
     width = max(1, MAX_MASK // (num_keys * others))
@@ -155,5 +157,5 @@ def _tested(expr: Expr, query: Tensor, masks: Sequence[Tensor], rows: slice) -> 
     here = [mask if mask.shape[2] == 1 else mask[:, :, rows] for mask in masks]
     operands = [torch.zeros((1, 1, 1, 1), dtype=torch.promote_types(query.dtype, torch.float32)), *here]
     dtypes = [torch_dtype_name(tensor.dtype) for tensor in operands]
-    found = evaluate(expr, operands, dtypes, lambda label: operands[0], TORCH)
+    found = evaluate(expr, operands, dtypes, no_index, TORCH)
     return found.reshape((1,) * (4 - found.ndim) + found.shape)

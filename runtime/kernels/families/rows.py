@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from einsplit.kernels.rows import Attributes
 
-# (attributes, operands of this device, shape of the wanted result here) -> every result of the kernel
-Run = Callable[[Attributes, Sequence[Tensor], tuple[int, ...]], Sequence[Tensor]]
+Wanted = Mapping[int, tuple[int, ...]]  # the results to be made, by number, with their shapes on this device
+Results = Sequence[Tensor] | Mapping[int, Tensor]  # by number; at least those that are wanted
 
-# (attributes, operands of this device, which results are wanted) -> those results, made in one go
-RunSeveral = Callable[[Attributes, Sequence[Tensor], Sequence[int]], Sequence[Tensor]]
+# (attributes, operands of this device, what is wanted of them) -> results
+Run = Callable[[Attributes, Sequence[Tensor], Wanted], Results]
+
+
+def shape_of(wanted: Wanted) -> tuple[int, ...]:
+    """The shape of the results of a kernel all of whose results have one shape."""
+    return next(iter(wanted.values()))

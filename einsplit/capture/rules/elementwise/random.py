@@ -15,9 +15,9 @@ from math import prod
 
 from einsplit.builder.views import Value
 from einsplit.capture.formulas import Formula
-from einsplit.capture.joins import dtype_of, elementwise, shape_of, wide, widened
+from einsplit.capture.joins import dtype_of, elementwise, shape_of, widened
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.dtypes import kind
+from einsplit.dtypes import kind, wide
 from einsplit.scalar import Expr, call, cast, const, index, operand, simplify
 
 
@@ -26,14 +26,14 @@ def dropped(reader: Reader, x: Known, share: float, whole_dims: Sequence[int] = 
     shape = shape_of(x)
     if share >= 1:
         return elementwise(reader, operand(0) * const(0.0), x)
-    uniform, seed, place = _uniform(reader, tuple(1 if k in whole_dims else n for k, n in enumerate(shape)), 1)
+    drawn, seed, place = uniform(reader, tuple(1 if k in whole_dims else n for k, n in enumerate(shape)), 1)
     own = dtype_of(x)
     kept = widened(0, own) * const(1 / (1 - share))
-    chosen = call("where", call("ge", uniform, const(share)), kept, const(0.0))
+    chosen = call("where", call("ge", drawn, const(share)), kept, const(0.0))
     return elementwise(reader, chosen if own == wide(own) else cast(chosen, own), x, seed, place)
 
 
-def _uniform(reader: Reader, shape: tuple[int, ...], first: int) -> tuple[Expr, Value, Formula]:
+def uniform(reader: Reader, shape: tuple[int, ...], first: int) -> tuple[Expr, Value, Formula]:
     """A float32 from [0, 1) for each element, of operands `first` (the seed) and `first + 1` (the place)."""
     steps = [index(str(k)) * const(prod(shape[k + 1 :])) for k, size in enumerate(shape) if size != 1]
     place = reduce(operator.add, steps, const(0))
@@ -53,8 +53,8 @@ def dropout(reader: Reader, x: Known, share: float, train: bool) -> Known:
 @rule("aten.native_dropout.default")
 def native_dropout(reader: Reader, x: Known, share: float, train: bool | None) -> list[Known]:
     """What torch makes of dropout where it rewrites a program: the result, and which elements it kept."""
-    uniform, seed, place = _uniform(reader, shape_of(x), 0)
-    kept: Known = elementwise(reader, call("ge", uniform, const(share)), seed, place, part="kept")
+    drawn, seed, place = uniform(reader, shape_of(x), 0)
+    kept: Known = elementwise(reader, call("ge", drawn, const(share)), seed, place, part="kept")
     if train is False or share == 0:
         return [x, elementwise(reader, call("eq", operand(0), operand(0)), kept)]
     if share >= 1:
@@ -67,16 +67,16 @@ def native_dropout(reader: Reader, x: Known, share: float, train: bool | None) -
 @rule("aten.uniform.default")
 def uniform_(reader: Reader, x: Known, low: float = 0.0, high: float = 1.0, **_: object) -> object:
     """Uniform numbers from [low, high)."""
-    uniform, seed, place = _uniform(reader, reader.shape, 0)
-    scaled = uniform * const(float(high - low)) + const(float(low))
+    drawn, seed, place = uniform(reader, reader.shape, 0)
+    scaled = drawn * const(float(high - low)) + const(float(low))
     return elementwise(reader, _as(reader, scaled), seed, place) if kind(reader.dtype) == "float" else NotImplemented
 
 
 @rule("aten.rand.default", "aten.rand_like.default")
 def rand(reader: Reader, *_: object, **__: object) -> object:
     """Uniform numbers from [0, 1)."""
-    uniform, seed, place = _uniform(reader, reader.shape, 0)
-    return elementwise(reader, _as(reader, uniform), seed, place) if kind(reader.dtype) == "float" else NotImplemented
+    drawn, seed, place = uniform(reader, reader.shape, 0)
+    return elementwise(reader, _as(reader, drawn), seed, place) if kind(reader.dtype) == "float" else NotImplemented
 
 
 @rule("aten.randn.default", "aten.randn_like.default")
@@ -99,8 +99,8 @@ def normal_(reader: Reader, x: Known, mean: float = 0.0, deviation: float = 1.0,
 
 
 def _normal(reader: Reader) -> tuple[Expr, Value, Formula]:
-    length, seed, place = _uniform(reader, reader.shape, 0)
-    turn = _uniform(reader, reader.shape, 0)[0]
+    length, seed, place = uniform(reader, reader.shape, 0)
+    turn = uniform(reader, reader.shape, 0)[0]
     radius = call("sqrt", const(-2.0) * call("log", const(1.0) - length))  # 1 - u is never 0
     return radius * call("cos", turn * const(2 * math.pi)), seed, place
 
@@ -112,8 +112,8 @@ def randint(reader: Reader, *args: object, **_: object) -> object:
     low, high = (0, bounds[0]) if len(bounds) == 1 else (bounds[0], bounds[1])
     if kind(reader.dtype) != "int" or high - low > 1 << 24:
         return NotImplemented
-    uniform, seed, place = _uniform(reader, reader.shape, 0)
-    whole = cast(call("floor", cast(uniform, "float64") * const(float(high - low))), "int64") + const(low)
+    drawn, seed, place = uniform(reader, reader.shape, 0)
+    whole = cast(call("floor", cast(drawn, "float64") * const(float(high - low))), "int64") + const(low)
     return elementwise(reader, whole if reader.dtype == "int64" else cast(whole, reader.dtype), seed, place)
 
 
@@ -122,9 +122,9 @@ def bernoulli(reader: Reader, x: Known, share: float | None = None, **_: object)
     """1 with probability `share`, or x where none is given; else 0."""
     if kind(dtype_of(x)) != "float" or not (share is None or isinstance(share, float)):
         return NotImplemented
-    uniform, seed, place = _uniform(reader, reader.shape, 1)
+    drawn, seed, place = uniform(reader, reader.shape, 1)
     chance = cast(operand(0), "float32") if share is None else const(share)
-    hit = call("lt", uniform, call("stop_gradient", chance) if share is None else chance)
+    hit = call("lt", drawn, call("stop_gradient", chance) if share is None else chance)
     return elementwise(reader, cast(hit, reader.dtype), x, seed, place)
 
 
@@ -142,8 +142,8 @@ def rrelu(reader: Reader, x: Known, low: float = 1 / 8, high: float = 1 / 3, tra
     tensors: list[Known] = [x]
     slope: Expr = const((low + high) / 2)
     if train:
-        uniform, seed, place = _uniform(reader, reader.shape, 1)
-        slope = uniform * const(float(high - low)) + const(float(low))
+        drawn, seed, place = uniform(reader, reader.shape, 1)
+        slope = drawn * const(float(high - low)) + const(float(low))
         tensors += [seed, place]
     chosen = call("where", call("gt", read, const(0.0)), read, read * slope)
     return elementwise(reader, chosen if own == wide(own) else cast(chosen, own), *tensors)
