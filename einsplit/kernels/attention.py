@@ -12,8 +12,10 @@ not look at a key:
     s_ij = score(x0, x1 ...)        z_i = log sum over j of exp(s_ij)        p_ij = exp(s_ij - z_i)
     o_id = sum over j of p_ij v_jd
 
-A query that looks at no key has z = -inf, p = 0 and o = 0. Where there is an attribute `factor`, an expression of the
-same operands, weights are multiplied by it after the softmax (dropout): o_id = sum over j of p_ij factor_ij v_jd.
+p is computed as the softmax over the keys at hand times `exp(z' - z)`, with z' their own z: so nothing is lost where
+scores are so large that m + log l is m, as long as a query's keys are not cut. A query that looks at no key has
+z = -inf, p = 0 and o = 0. Where there is an attribute `factor`, an expression of the same operands, weights are
+multiplied by it after the softmax (dropout): o_id = sum over j of p_ij factor_ij v_jd.
 
 **Online softmax.** Devices that cut the keys j hold partial results whose state is (z, o): z = m + log l with the
 running maximum m and sum l, o the weighted sum by l. Two states combine to
@@ -166,11 +168,7 @@ COMPLETIONS = {"attention_values": Completion("attention", 1, weighted_anew)}
 def _attention(attributes: Attributes, operands: Sequence[Array], shape: tuple[int, ...]) -> Sequence[Array]:
     """(o, z)."""
     of = _Scored(attributes, "attention", operands)
-    most = np.max(of.scores(), axis=-1, initial=-np.inf)
-    finite = np.where(most == -np.inf, 0, most)
-    with np.errstate(divide="ignore"):
-        logsum = np.log(np.exp(of.scores() - finite[..., None]).sum(-1)) + finite
-    return [of.output(logsum).astype(operands[VALUE].dtype), logsum]
+    return [of.output(of.logsum).astype(operands[VALUE].dtype), of.logsum]
 
 
 def _values(attributes: Attributes, operands: Sequence[Array], shape: tuple[int, ...]) -> Sequence[Array]:
@@ -208,16 +206,22 @@ class _Scored:
         self.given = [x.astype(np.float64) for x in of.given]
         self.masks = of.masks
         self._products: Numbers = np.einsum("bhie,bhje->bhij", self.query, self.repeated(self.key))
-
-    def scores(self) -> Numbers:
-        return self.expression(str(self._attributes["score"]))
+        scores = self.expression(str(attributes["score"]))
+        most = np.max(scores, axis=-1, initial=-np.inf)
+        most = np.where(most == -np.inf, 0, most)
+        powers = np.exp(scores - most[..., None])
+        total = powers.sum(-1)
+        with np.errstate(divide="ignore"):
+            self.logsum: Numbers = np.log(total) + most  # z of the keys at hand
+        self._weights: Numbers = powers / np.where(total == 0, 1, total)[..., None]
 
     def factor(self) -> Numbers:
         return self.expression(str(self._attributes.get("factor", 1.0)))
 
     def weights(self, logsum: Numbers) -> Numbers:
-        """`p`; where a query looks at no key all scores are -inf, and p is 0."""
-        found: Numbers = np.exp(self.scores() - np.where(logsum == -np.inf, 0, logsum)[..., None])
+        """`p`, given z: that of the keys at hand, weighted anew; where a query looks at no key, 0."""
+        anew = np.exp(self.logsum - np.where(self.logsum == -np.inf, 0, logsum))
+        found: Numbers = self._weights * anew[..., None]
         return found
 
     def output(self, logsum: Numbers) -> Numbers:

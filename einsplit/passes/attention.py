@@ -50,21 +50,31 @@ class _Spelled:
         products = self._product(of.query, of.key, self._dims, "products")
         rows = [products, *of.masks]
         scores = self._einsum(rows, self._dims, self._expression(self._attributes["score"]), "scores")
-        if not of.given:
-            logsum = self._einsum([scores], self._dims[:-1], operand(0), "logsum", "logsumexp")
-            if node.output == LOGSUM:
-                return logsum.node
-        else:
-            logsum = of.given[0]
-        none = call("eq", operand(1), const(-math.inf))
-        weight = call("exp", operand(0) - call("where", none, const(0.0), operand(1)))
-        weights = self._einsum([scores, logsum], self._dims, weight, "weights")
+        weights, logsum = self._softmax(scores)
+        if not of.given and node.output == LOGSUM:
+            return logsum.node
+        if of.given:
+            none = call("eq", operand(1), const(-math.inf))
+            anew = operand(0) * call("exp", operand(1) - call("where", none, const(0.0), operand(2)))
+            weights = self._einsum([weights, logsum, of.given[0]], self._dims, anew, "anew")
         kept = self._einsum([weights, *rows], self._dims, operand(0) * self._factor(1), "kept")
         if len(of.given) < NUM_GIVEN["attention_gradient"]:
             return self._result(kept, of.value)
         if node.output == VALUE:
             return self._result(kept, of.given[2])
         return self._of_score(rows, weights)
+
+    def _softmax(self, scores: Operand) -> tuple[Operand, Operand]:
+        """Weights over the keys, and z; where a query looks at none of them, 0 and -inf."""
+        rows = self._dims[:-1]
+        most = self._einsum([scores], rows, operand(0), "most", "max")
+        is_finite = call("where", call("eq", operand(0), const(-math.inf)), const(0.0), operand(0))
+        most = self._einsum([most], rows, call("stop_gradient", is_finite), "finite")
+        powers = self._einsum([scores, most], self._dims, call("exp", operand(0) - operand(1)), "powers")
+        total = self._einsum([powers], rows, operand(0), "total")
+        share = operand(0) / call("where", call("eq", operand(1), const(0.0)), const(1.0), operand(1))
+        weights = self._einsum([powers, total], self._dims, share, "weights")
+        return weights, self._einsum([most, total], rows, operand(0) + call("log", operand(1)), "logsum")
 
     def _of_score(self, rows: Sequence[Operand], weights: Operand) -> int:
         """The adjoint of what the score is of: `p (dp - delta) slope`, 0 where p is."""

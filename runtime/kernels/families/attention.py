@@ -45,8 +45,7 @@ def _values(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) 
     of = parts_of("attention_values", operands)
     found, (logsum,) = _attended(attributes, of, with_values=True), of.given
     own, output = found[LOGSUM], found[VALUES]
-    weight = torch.exp(own - logsum.masked_fill(own == -torch.inf, 0))  # 0 where there is no key at hand
-    return {VALUES: (output * weight.unsqueeze(-1)).to(output.dtype)}
+    return {VALUES: (output * _anew(own, logsum).unsqueeze(-1)).to(output.dtype)}
 
 
 def _attended(attributes: Attributes, of: Parts[Tensor], with_values: bool) -> dict[int, Tensor]:
@@ -58,11 +57,10 @@ def _attended(attributes: Attributes, of: Parts[Tensor], with_values: bool) -> d
     outputs, logsums = [], []
     for rows in scored.stretches():
         products = scored.products(rows)
-        scores = scored.expression("score", products, rows)
-        logsums.append(torch.logsumexp(scores, -1))
+        weights, logsum = _softmax(scored.expression("score", products, rows))
+        logsums.append(logsum)
         if with_values:
-            weights = _weights(scores, logsums[-1]) * scored.factor(products, rows)
-            outputs.append(_times(weights, values))
+            outputs.append(_times(weights * scored.factor(products, rows), values))
     found = {LOGSUM: torch.cat(logsums, -1).reshape(of.query.shape[:-1])}
     if with_values:
         shape = (*of.query.shape[:-1], of.value.shape[-1])
@@ -85,7 +83,8 @@ def _gradient(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted
     of_masks = {number: torch.zeros_like(_wide(scored.masks[number - MASKS])) for number in wanted if number >= MASKS}
     for rows in scored.stretches():
         products = scored.products(rows)
-        weights = _weights(scored.expression("score", products, rows), logsum[..., rows])
+        weights, own = _softmax(scored.expression("score", products, rows))
+        weights = weights * _anew(own, logsum[..., rows]).unsqueeze(-1)
         factor = scored.factor(products, rows)
         here = adjoint[..., rows, :]
         found[VALUE] += _summed(weights * factor, here)
@@ -167,10 +166,18 @@ def _summed(left: Tensor, right: Tensor) -> Tensor:
     return next(flat).transpose(-1, -2) @ next(flat)
 
 
-def _weights(scores: Tensor, logsum: Tensor) -> Tensor:
-    """`p`; where a query looks at no key all scores are -inf, and p is 0."""
-    finite = logsum.masked_fill(logsum == -torch.inf, 0)
-    return torch.exp(scores - finite.unsqueeze(-1))
+def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights over the keys at hand, and their z; where a query looks at none of them, 0 and -inf."""
+    most = scores.amax(-1, keepdim=True)
+    most = most.masked_fill(most == -torch.inf, 0)
+    powers = torch.exp(scores - most)
+    total = powers.sum(-1, keepdim=True)
+    return powers / total.masked_fill(total == 0, 1), (most + torch.log(total)).squeeze(-1)
+
+
+def _anew(own: Tensor, logsum: Tensor) -> Tensor:
+    """What weights over the keys at hand are worth among all: `exp(z' - z)`."""
+    return torch.exp(own - logsum.masked_fill(own == -torch.inf, 0))
 
 
 KERNELS: dict[str, Run] = {

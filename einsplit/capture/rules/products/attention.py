@@ -39,7 +39,10 @@ def attention(
     factor = 1 / math.sqrt(max(shape_of(query)[-1], 1)) if scale is None else scale
     operands = (query, key, value)
     is_real = kind(dtype_of(query)) == "float" and len({dtype_of(x) for x in operands}) == 1
-    if not is_real or not all(prod(shape_of(x)) for x in operands):
+    scores = (*shape_of(query)[:-1], shape_of(key)[-2])
+    is_broader = attn_mask is not None and broadcast(scores, shape_of(attn_mask)) != scores
+    is_uneven = enable_gqa and shape_of(key)[-3] != shape_of(value)[-3]
+    if not is_real or is_broader or is_uneven or not all(prod(shape_of(x)) for x in operands):
         return spelled_attention(reader, query, key, value, attn_mask, dropout_p, is_causal, factor, enable_gqa)
     of = _operands(reader, reader.value(query), reader.value(key), reader.value(value), enable_gqa)
     masks = Masks(reader, of.batch, of.dims, of.shape)
@@ -127,9 +130,9 @@ def _kernel(reader: Reader, of: _Operands, masks: Masks, attributes: dict[str, s
         [*zip(of.values, of.reads, strict=True), *masks.read],
         [((*of.dims[:KEYS], of.reads[2][-1]), value.dtype)],
         reader.origin(),
-        brackets=frozenset((*of.reads[0][-1], *of.reads[2][-1])),
+        brackets=frozenset((*of.reads[0][-1], *of.reads[2][-1], *(of.dims[KEYS] if masks.may_be_huge else ()))),
         attributes=attributes,
-        summed=frozenset(of.dims[KEYS]),
+        summed=frozenset(() if masks.may_be_huge else of.dims[KEYS]),
         agg="softmax",
         operations=work.scores() + work.output(),
     )[0]

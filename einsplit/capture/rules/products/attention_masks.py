@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from math import prod
 
@@ -11,9 +12,11 @@ from einsplit.builder.views import Value, expand, insert
 from einsplit.capture.formulas import Formula
 from einsplit.capture.joins import shifted
 from einsplit.capture.reader import Known, Reader
-from einsplit.scalar import Expr, call, const, labels_of, operand, substitute
+from einsplit.dtypes import kind
+from einsplit.scalar import Expr, call, const, labels_of, operand, parts, substitute
 
 BATCH, KEYS = 0, 3  # of the dimensions of the scores: batch, heads, queries, keys
+HUGE = 1e3  # beside it float32 keeps four digits of a score
 
 
 class Masks:
@@ -25,11 +28,14 @@ class Masks:
         self.batch = batch
         self.shape = shape
         self.read: list[tuple[Value, VariableDims]] = []
+        self.may_be_huge = False  # whether a finite number of a mask may drown the scores that it is added to
         self._dims = dims
 
     def expression(self, mask: Known) -> Expr:
         """The mask as an expression of operands: a formula of positions, or the tensor itself."""
         known = self.reader.formula(mask)
+        if kind(known.dtype) == "float":
+            self.may_be_huge |= isinstance(known, Value) or _largest(known.expr) > HUGE
         if isinstance(known, Formula):
             moved = shifted(known, len(self.batch) + 3)
             return substitute(moved, {}, {name: self._index(int(name)) for name in sorted(labels_of(moved))})
@@ -61,6 +67,12 @@ class Masks:
     def _appended(self, mask: Value, dims: VariableDims) -> Expr:
         self.read.append((mask, dims))
         return operand(len(self.read))
+
+
+def _largest(expr: Expr) -> float:
+    """The largest finite constant in it, by magnitude."""
+    found = [abs(float(part.value or 0)) for part in parts(expr) if part.op == "const"]
+    return max((number for number in found if number < math.inf), default=0.0)
 
 
 def leading_as_one(x: Value) -> Value:
