@@ -26,6 +26,7 @@ _ROWS: dict[DType, tuple[Kind, int]] = {  # bytes of one element
 _RANKS: tuple[Kind, ...] = ("bool", "int", "float", "complex")
 
 DTYPES: tuple[DType, ...] = tuple(_ROWS)
+HALF: tuple[DType, ...] = ("float16", "bfloat16")
 ITEMSIZE: dict[DType, int] = {name: itemsize for name, (_, itemsize) in _ROWS.items()}  # bytes of one element
 
 
@@ -48,7 +49,7 @@ def rank(dtype: DType) -> tuple[int, int]:
 
 def wide(dtype: DType) -> DType:
     """The dtype in which sums of products of `dtype` are computed before they are rounded to it."""
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
+    return "float32" if dtype in HALF else dtype
 
 
 def int_range(dtype: DType) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from einsplit.builder.views import Value, expand
 from einsplit.capture.dtypes import dtype_name
 from einsplit.capture.formulas import Formula
 from einsplit.capture.reader import Known, Reader
-from einsplit.dtypes import kind
+from einsplit.dtypes import HALF, kind, wide
 from einsplit.scalar import (
     Expr,
     call,
@@ -35,7 +35,6 @@ from einsplit.torch_dtypes import torch_dtype
 Scalar = bool | int | float
 Argument = Known | Scalar
 
-HALF = ("float16", "bfloat16")
 _MAX_DEPTH = 30  # a deeper formula becomes a node of its own: joins are bounded
 
 
@@ -54,14 +53,9 @@ def dtype_of(known: object) -> str:
     return known.dtype
 
 
-def wide(dtype: str) -> str:
-    """The dtype in which torch computes inside an operator on `dtype`."""
-    return "float32" if dtype in HALF else dtype
-
-
 def widened(position: int, dtype: str) -> Expr:
     """Operand `position`, of `dtype`, in the dtype that torch computes in."""
-    return cast(operand(position), "float32") if dtype in HALF else operand(position)
+    return cast(operand(position), wide(dtype)) if dtype in HALF else operand(position)
 
 
 def scaled(expr: Expr, factor: Scalar) -> Expr:
@@ -91,7 +85,7 @@ def pointwise(reader: Reader, make: Callable[..., Expr], *arguments: Argument, d
     tensors = [a for a in arguments if isinstance(a, (Value, Formula, torch.Tensor))]
     expr = make(*_cast_arguments(arguments, dtype))
     if dtype in HALF and (num_operations(expr) > 1 or any(_is_rounded(a, dtype) for a in arguments)):
-        found = make(*_cast_arguments(arguments, "float32"))
+        found = make(*_cast_arguments(arguments, wide(dtype)))
         types = [dtype_of(tensor) for tensor in tensors]
         expr = found if result_dtype(found, types) == "bool" else cast(found, dtype)
     return elementwise(reader, expr, *tensors)
@@ -176,17 +170,22 @@ def reduce_dims(
     return reader.builder.einsum([(value, labels)], kept, join, agg, reader.origin(part))
 
 
+def refuse_mixed(reader: Reader, *operands: Known | None) -> None:
+    """Raise CaptureError where the operands that there are have several dtypes: torch traces that, and runs it not."""
+    dtypes = list(dict.fromkeys(dtype_of(known) for known in operands if known is not None))
+    if len(dtypes) > 1:
+        message = f"{reader.target} is given tensors of {' and '.join(dtypes)}, and takes one dtype, as in torch"
+        raise reader.error(message, "Cast one of them, x.to(weight.dtype), or run under torch.autocast.")
+
+
 def contract(reader: Reader, text: str, *operands: Known, part: str = "", dtype: str | None = None) -> Value:
     """A sum of products in numpy's letters, `...` for leading dimensions that broadcast, as letters of size 1 do.
 
     The result has the operands' dtype, or the one that is given: torch sums small integers in some operators as such.
     """
     read, _, written = text.partition("->")
+    refuse_mixed(reader, *operands)
     values = [reader.value(known) for known in operands]
-    dtypes = list(dict.fromkeys(value.dtype for value in values))
-    if len(dtypes) > 1:
-        message = f"{reader.target} is given tensors of {' and '.join(dtypes)}, and takes one dtype, as in torch"
-        raise reader.error(message, "Cast one of them, x.to(weight.dtype), or run under torch.autocast.")
     terms = read.split(",")
     letters = [term.replace("...", "") for term in terms]
     leading = [v.ndim - len(row) if "..." in term else 0 for v, row, term in zip(values, letters, terms, strict=True)]

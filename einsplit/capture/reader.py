@@ -21,7 +21,7 @@ from einsplit.builder.views import Value, expand
 from einsplit.capture.constants import Constants
 from einsplit.capture.dtypes import dtype_name, is_known_dtype
 from einsplit.capture.formulas import Formula
-from einsplit.capture.sources import line_of_node, mistake
+from einsplit.capture.sources import capture_error, line_of_node
 from einsplit.capture.torch_private import Operator
 from einsplit.errors import CaptureError, EinsplitError
 from einsplit.scalar import labels_of, substitute
@@ -210,7 +210,7 @@ class Reader:
 
     def error(self, message: str, advice: str) -> CaptureError:
         """A CaptureError about the operator being read."""
-        return CaptureError(*mistake(message, self.line or self.origin().name, advice))
+        return capture_error(message, self.line or self.origin().name, advice)
 
     def value(self, known: object) -> Value:
         """Any tensor as a symbolic value: formulas become nodes, constants that are no formula become inputs."""

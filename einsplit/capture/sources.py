@@ -15,6 +15,8 @@ from torch.fx import Node
 from torch.fx.traceback import annotate
 from torch.overrides import TorchFunctionMode
 
+from einsplit.errors import CaptureError
+
 _OTHERS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent))
 _STANDARD = sysconfig.get_path("stdlib") + "/"
 _TRACING = str(Path(__file__).parent / "export" / "tracing.py")  # which calls the user's function
@@ -75,6 +77,6 @@ def _is_users(file: str) -> bool:
     return not file.startswith(_OTHERS) and not is_standard and Path(file).is_file()
 
 
-def mistake(text: str, line: str, advice: str) -> tuple[str, str, str]:
+def capture_error(mistake: str, line: str, advice: str) -> CaptureError:
     """What is wrong, and as remarks the user's line, where there is one, and what to change."""
-    return text, f"at {line}" if line else "", advice
+    return CaptureError(mistake, f"at {line}" if line else "", advice)

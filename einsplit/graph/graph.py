@@ -7,7 +7,9 @@ along a diagonal, or with further labels that the value does not have. So views 
 
 Laws (checked where a Graph is built): operands are earlier nodes; a reading has one label per factor, of the factor's
 size; a label has one size in the whole graph; an output has no label twice; every label of a join is one of its node;
-a state and its next value have factors of the same sizes.
+a state and its next value have factors of the same sizes. Of a kernel: every label is in its result, whole or summed;
+only labels of its own are zeroed; of its operations, at least none and at most all are shared. Aggregations are
+registered ones.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ def _content(graph: Graph) -> Iterator[str]:
 def _extra(node: Node) -> tuple[object, ...]:
     if isinstance(node, Kernel):
         own = (node.attributes, node.output, node.brackets, node.summed, node.agg, node.zeroed)
-        return (*own, node.operations, node.reads)
+        return (*own, node.operations, node.shared, node.reads)
     return (node.agg,) if isinstance(node, Einsum) else (node.role,)
 
 

@@ -63,13 +63,7 @@ def _faults(graph: Graph, at: int, node: Node) -> Iterator[Fault]:
     if isinstance(node, Einsum):
         yield from _einsum_faults(node)
     if isinstance(node, Kernel):
-        if node.agg not in KERNEL_AGGREGATIONS:
-            yield f"unknown aggregation {node.agg!r}", advice(node.agg, KERNEL_AGGREGATIONS)
-        known = {*out, *node.brackets, *aggregated_labels(node)}
-        for label in labels:
-            if label not in known:
-                mistake = f"label {label!r} is read, not written, not whole, and not summed"
-                yield mistake, "Name it among `brackets`, or among `summed`."
+        yield from _kernel_faults(node)
 
 
 def _einsum_faults(node: Einsum) -> Iterator[Fault]:
@@ -81,6 +75,23 @@ def _einsum_faults(node: Einsum) -> Iterator[Fault]:
     for label in sorted(labels_of(node.join) - set(labels)):
         mistake = f"the join {to_text(node.join)} has an index that is no label of the node"
         yield mistake, advice(label, labels, "Labels here")
+
+
+def _kernel_faults(node: Kernel) -> Iterator[Fault]:
+    labels = node_labels(node)
+    if node.agg not in KERNEL_AGGREGATIONS:
+        yield f"unknown aggregation {node.agg!r}", advice(node.agg, KERNEL_AGGREGATIONS)
+    known = {*factors(node), *node.brackets, *aggregated_labels(node)}
+    for label in labels:
+        if label not in known:
+            mistake = f"label {label!r} is read, not written, not whole, and not summed"
+            yield mistake, "Name it among `brackets`, or among `summed`."
+    for label in node.zeroed:
+        if label not in labels:
+            yield f"label {label!r} is zeroed, and is no label of the node", advice(label, labels, "Labels here")
+    if not 0 <= node.shared <= node.operations:
+        mistake = f"{node.shared} of its {node.operations} operations are shared"
+        yield mistake, f"Between 0 and {node.operations} of them: those that the call has done for another result."
 
 
 def _update_faults(graph: Graph, state: int, value: int) -> Iterator[Fault]:

@@ -1,6 +1,7 @@
 """Graph -> Understood: for every kind of operator its work, the labels that can cut it, and why others cannot.
 
-Work is counted as it is priced: of the nodes that are planned, on whole values. Inputs and views do none and have no
+Work is counted as it is priced: of the nodes that are planned, on whole values. A further result of a kernel's call
+adds what it does not share, and is written (`einsplit.solver.pricing.calls`). Inputs and views do none and have no
 row. A parameter's bytes count once, at the one of its readers that can be cut by the fewest labels: where they weigh.
 """
 
@@ -16,8 +17,9 @@ from einsplit.graph import Graph, Input, Kernel, Label, Node, factors, node_text
 from einsplit.report.why import why_whole
 from einsplit.solver.plan.explain import kind_of
 from einsplit.solver.prepare import prepare
+from einsplit.solver.pricing.calls import own_operations, pairs
 from einsplit.solver.pricing.forms import Form, form, operations, read_labels
-from einsplit.solver.sharding import Digits, cuttable_labels
+from einsplit.solver.sharding import Digits, DigitTables, cuttable_labels
 
 ENOUGH = 2  # labels that can cut a node, for it to follow meshes of several axes
 
@@ -69,14 +71,15 @@ def understood(graph: Graph) -> Understood:
     forms = [form(node, [nodes[o.node].dtype for o in node.operands], prepared.sizes) for node in nodes]
     held = _parameter_bytes(prepared, forms)
     tables = {label: Digits(size) for label, size in prepared.sizes.items()}
+    further = {pair.further for pair in pairs(prepared)}
     groups: dict[tuple[object, ...], list[Row]] = {}
     for at, (node, found) in enumerate(zip(nodes, forms, strict=True)):
         if _is_work(found) or held.get(at):
             row = Row(
                 kind=node_kind(node),
                 nodes=1,
-                operations=operations(node, found, prepared.sizes, tables),
-                bytes=_num_bytes(prepared, node, found),
+                operations=_num_operations(prepared, node, found, tables, at in further),
+                bytes=_num_bytes(prepared, node, found, at in further),
                 parameter_bytes=held.get(at, 0),
                 labels=_sized(cuttable_labels(node), prepared.sizes),
                 whole=_sized(node.brackets, prepared.sizes) if isinstance(node, Kernel) else (),
@@ -140,11 +143,24 @@ def _parameter_bytes(graph: Graph, forms: Sequence[Form]) -> dict[int, int]:
     return found_at
 
 
-def _num_bytes(graph: Graph, node: Node, found: Form) -> int:
-    """Bytes of the values that the node reads and writes; of a table it reads the rows that it takes."""
+def _num_operations(graph: Graph, node: Node, found: Form, tables: DigitTables, is_further: bool) -> int:
+    """Scalar operations of the node, or, of a further result, those that it adds to the call."""
+    if is_further:
+        assert isinstance(node, Kernel)
+        return own_operations(node, (), tables)
+    return operations(node, found, graph.sizes, tables)
+
+
+def _num_bytes(graph: Graph, node: Node, found: Form, is_further: bool) -> int:
+    """Bytes of the values that the node reads and writes; of a table it reads the rows that it takes.
+
+    A further result is written: what it is made of, the call has read.
+    """
     if not _is_work(found):
         return 0
     total = _num_elements(graph, factors(node)) * ITEMSIZE[node.dtype]
+    if is_further:
+        return total
     for number, operand in enumerate(node.operands):
         labels = read_labels(node, found, number)
         read = _num_elements(graph, operand.labels if labels is None else labels)

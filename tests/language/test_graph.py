@@ -24,7 +24,14 @@ def einsum(
     return Einsum(name="y", operands=(Operand(node, labels),), dims=dims, join=join, agg=agg, dtype="float32")
 
 
-def kernel(dims: Dims, brackets: tuple[str, ...]) -> Kernel:
+def kernel(
+    dims: Dims,
+    brackets: tuple[str, ...],
+    zeroed: tuple[str, ...] = (),
+    operations: int = 0,
+    shared: int = 0,
+    agg: str = "sum",
+) -> Kernel:
     return Kernel(
         name="y",
         kernel="sort",
@@ -34,7 +41,14 @@ def kernel(dims: Dims, brackets: tuple[str, ...]) -> Kernel:
         dims=dims,
         brackets=brackets,
         dtype="float32",
+        agg=agg,
+        zeroed=zeroed,
+        operations=operations,
+        shared=shared,
     )
+
+
+WHOLE = ((("i",), ("j",)), ("j",))  # dimensions and brackets of a kernel that breaks no law
 
 
 @pytest.mark.parametrize(
@@ -69,6 +83,18 @@ def kernel(dims: Dims, brackets: tuple[str, ...]) -> Kernel:
             kernel((("i",),), ()),
             "label 'j' is read, not written, not whole, and not summed",
             "Name it among `brackets`, or among `summed`.",
+        ),
+        (kernel(*WHOLE, agg="summ"), "unknown aggregation 'summ'", "Did you mean 'sum'?"),
+        (kernel(*WHOLE, zeroed=("rows",)), "label 'rows' is zeroed, and is no label of the node", "Labels here: i j."),
+        (
+            kernel(*WHOLE, operations=5, shared=6),
+            "6 of its 5 operations are shared",
+            "Between 0 and 5 of them: those that the call has done for another result.",
+        ),
+        (
+            kernel(*WHOLE, operations=5, shared=-1),
+            "-1 of its 5 operations are shared",
+            "Between 0 and 5 of them: those that the call has done for another result.",
         ),
     ],
 )
@@ -114,6 +140,14 @@ def test_two_inputs_of_one_name_are_refused() -> None:
         GraphError, match=r"^input 'x' is defined twice\n  Inputs are fed by name: rename one of them\.$"
     ):
         Graph((X, X), SIZES, ())
+
+
+def test_what_sets_the_price_of_a_kernel_is_in_the_hash() -> None:
+    nodes = [kernel(*WHOLE, ("i",)[:zeroed], operations, shared) for zeroed, operations, shared in _PRICES]
+    assert len({Graph((X, node), SIZES, (("y", 1),)).hash for node in nodes}) == len(_PRICES)
+
+
+_PRICES = ((0, 5, 0), (0, 5, 5), (0, 6, 5), (1, 5, 5))  # how many labels are zeroed, operations, shared ones
 
 
 def test_a_graph_is_printed_as_the_notation_writes_it() -> None:

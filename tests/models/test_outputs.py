@@ -6,15 +6,14 @@ from functools import cache
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from einsplit.capture import Captured, capture
 from einsplit.capture.structure import split_structure
-from einsplit.passes import tidy
+from einsplit.report import understood
 from tests.capture.driver import run, same
 from tests.models.driver import cut, whole
 from tests.models.plain import Example
-from tests.models.shares import share
+from tests.models.shares import counted_by_torch
 from tests.models.zoo import ZOO
 
 # Norms and softmaxes of transformers compute in float32 whatever the model is made of.
@@ -37,11 +36,14 @@ def test_a_model_gives_what_torch_gives(name: str) -> None:
         same(run(found, program, tensors), wanted, TOLERANCE[ZOO[name].dtype])
 
 
+MOST = 1.3  # of what torch counts: the rest is element by element
+NOT_COUNTED = {"Mixtral", "recommender"}  # grouped products, and sums of bags: most of what these do
+
+
 @pytest.mark.parametrize("name", ZOO)
-def test_our_count_of_operations_misses_no_product(name: str) -> None:
-    """Of matrices, and no convolution: torch counts those."""
+def test_our_count_of_operations_has_every_product_once(name: str) -> None:
+    """Of matrices, and every convolution: torch counts those."""
     example, found = captured(name)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        example.module(*example.args, **example.kwargs)
-    assert share(tidy(found.graph)).operations >= counter.get_total_flops()
+    counted, ours = counted_by_torch(example), understood(found.graph).operations
+    assert counted <= ours
+    assert name in NOT_COUNTED or ours <= MOST * counted

@@ -11,6 +11,8 @@ from torch import nn
 import einsplit
 from einsplit.errors import CaptureError
 
+BF16, F16, F32 = torch.bfloat16, torch.float16, torch.float32
+
 
 class Sign(torch.autograd.Function):
     """The sign, with the gradient of the identity."""
@@ -151,6 +153,24 @@ def test_running_statistics_move_as_torch_moves_them():
     assert found["1.num_batches_tracked"] == 3
     for name, tensor in own.state_dict().items():
         torch.testing.assert_close(found[name], tensor)
+
+
+@pytest.mark.parametrize("dtype, own_dtype", [(BF16, BF16), (BF16, F32), (F16, F16), (F16, F32)], ids=str)
+def test_running_statistics_of_half_precision_are_rounded_once_as_torch_rounds_them(dtype, own_dtype):
+    torch.manual_seed(0)
+    model = nn.BatchNorm2d(3, momentum=0.3, dtype=own_dtype)
+    own = copy.deepcopy(model)
+    with einsplit.train_step(model, lambda model, x: model(x).sum(), einsplit.optim.SGD(lr=0.0), devices=2) as step:
+        for _ in range(4):
+            x = (3 * torch.randn(4, 3, 2, 5) + 1).to(dtype)
+            own(x)
+            step(x)
+        found = step.state_dict()
+    assert found["num_batches_tracked"] == 4
+    for name in ("running_mean", "running_var"):
+        wanted = own.state_dict()[name]
+        assert found[name].dtype == wanted.dtype == own_dtype
+        torch.testing.assert_close(found[name], wanted, rtol=max(torch.finfo(own_dtype).eps, 1e-5), atol=1e-5)
 
 
 def test_dropout_draws_anew_at_every_step_and_as_the_seed_says():

@@ -9,9 +9,8 @@ from torch.autograd.function import BackwardCFunction
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from einsplit.capture.sources import line_of_class, mistake
+from einsplit.capture.sources import capture_error, line_of_class
 from einsplit.capture.torch_private import is_of_registered_operator, users_function
-from einsplit.errors import CaptureError
 
 
 def custom_functions(tensors: Iterable[torch.Tensor]) -> tuple[type, ...]:
@@ -40,7 +39,7 @@ def refuse_custom(functions: tuple[type, ...]) -> None:
             "Write what it computes with ordinary operators, detach() where no gradient flows, or make it an operator "
             "with torch.library.custom_op and register_autograd."
         )
-        raise CaptureError(*mistake(text, line_of_class(functions[0]), advice))
+        raise capture_error(text, line_of_class(functions[0]), advice)
 
 
 def keep_stops(program: ExportedProgram) -> None:

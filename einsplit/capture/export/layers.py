@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from types import TracebackType
+from types import CodeType, TracebackType
 
 import torch
 from torch import nn
@@ -14,13 +14,14 @@ _HINTS: dict[type, tuple[int, str]] = {
     nn.TransformerEncoder: (3, "is_causal"),  # position among the arguments, and name
     nn.TransformerDecoder: (6, "tgt_is_causal"),
 }
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_LOOKING: dict[tuple[type, ...], tuple[str, str]] = {
-    _BATCH_NORMS: (
+_Distribution = torch.distributions.Distribution
+# Torch's own code that looks, and not whatever has such a layer as its `self`: users derive classes of their own.
+_LOOKING: dict[frozenset[CodeType], tuple[str, str]] = {
+    frozenset({nn.BatchNorm1d.forward.__code__, nn.SyncBatchNorm.forward.__code__}): (  # one for all dimensions
         "a batch norm with momentum=None divides by the number of its calls, and values are not known while tracing",
         "Give it a momentum, BatchNorm1d(..., momentum=0.1), or call eval() of that layer.",
     ),
-    (torch.distributions.Distribution,): (
+    frozenset({_Distribution.__init__.__code__, _Distribution._validate_sample.__code__}): (
         "a distribution checks the values of its arguments, and values are not known while tracing",
         "Make it with validate_args=False.",
     ),
@@ -55,7 +56,7 @@ def looking_layer(trace: TracebackType | None) -> tuple[str, str] | None:
     """What is wrong, and what to change, where a layer of the table looked at a value; None where none did."""
     found = None
     while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        found = next((words for kinds, words in _LOOKING.items() if isinstance(owner, kinds)), found)
+        code = trace.tb_frame.f_code
+        found = next((words for codes, words in _LOOKING.items() if code in codes), found)
         trace = trace.tb_next
     return found

@@ -7,8 +7,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from einsplit.capture.export.writes import nodes_in
-from einsplit.capture.sources import line_of_node, mistake
-from einsplit.errors import CaptureError
+from einsplit.capture.sources import capture_error, line_of_node
 
 _PRODUCTS = frozenset(
     f"aten.{name}.default"
@@ -22,7 +21,7 @@ def refuse_products_of_bool(program: ExportedProgram) -> None:
         if str(node.target) in _PRODUCTS and any(map(_is_bool, node.all_input_nodes)):
             message = f"{node.target} of bool is traced by torch, which then refuses to compute it"
             advice = "Cast first: x.float() @ y.float(), or (x.long() @ y.long()) > 0."
-            raise CaptureError(*mistake(message, line_of_node(node), advice))
+            raise capture_error(message, line_of_node(node), advice)
 
 
 def _is_bool(node: Node) -> bool:

@@ -18,7 +18,7 @@ from torch.fx.traceback import preserve_node_meta
 
 from einsplit.capture.export.gradients import custom_functions
 from einsplit.capture.export.layers import hinted, looking_layer
-from einsplit.capture.sources import RecordedLines, line_of_error, mistake
+from einsplit.capture.sources import RecordedLines, capture_error, line_of_error
 from einsplit.capture.structure import fill_structure, leaves_in, objects_in, split_structure
 from einsplit.errors import CaptureError
 
@@ -75,7 +75,7 @@ def traced(wrapper: Wrapper, tensors: Sequence[torch.Tensor]) -> ExportedProgram
         raise
     except Exception as error:
         text, advice = _explained(error)
-        raise CaptureError(*mistake(text, line_of_error(error), advice)) from error
+        raise capture_error(text, line_of_error(error), advice) from error
 
 
 def _explained(error: Exception) -> tuple[str, str]:
@@ -183,7 +183,7 @@ def _refuse_changed_objects(
         if not any(owner is part for part in returned):
             own = argument_name(names, where, key)
             message = f"the function puts tensors into its argument {own!r} (a {type(owner).__name__})"
-            raise CaptureError(*mistake(message, "", "Return what it computes: the caller's object stays as it is."))
+            raise capture_error(message, "", "Return what it computes: the caller's object stays as it is.")
 
 
 def parameter_names(function: Callable[..., object]) -> list[str]:

@@ -15,9 +15,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.traceback import preserve_node_meta
 
 from einsplit.capture.export.gradients import keep_stops
-from einsplit.capture.sources import line_of_node, mistake
+from einsplit.capture.sources import capture_error, line_of_node
 from einsplit.capture.torch_private import writes_in_place
-from einsplit.errors import CaptureError
 
 _NO_STATE = "and a forward pass keeps no state"
 
@@ -28,8 +27,8 @@ def refuse_lost_statistics(program: ExportedProgram) -> None:
         keeps = str(node.target).startswith("aten.instance_norm") and node.args[3] is not None
         if keeps and node.args[5] is True:
             message = "the running statistics of an instance norm in training are not recorded by torch.export"
-            raise CaptureError(
-                *mistake(message, line_of_node(node), "Set track_running_stats=False, or call eval() of that layer.")
+            raise capture_error(
+                message, line_of_node(node), "Set track_running_stats=False, or call eval() of that layer."
             )
 
 
@@ -48,10 +47,10 @@ def without_writes(program: ExportedProgram) -> ExportedProgram:
         place = line_of_node(written) if written is not None else ""
         if "is mutated in the forward" in str(error):
             message = f"the function writes into a tensor that it finds outside, {_NO_STATE}"
-            raise CaptureError(*mistake(message, place, "Compute a new tensor and return it.")) from error
+            raise capture_error(message, place, "Compute a new tensor and return it.") from error
         first = next((line for line in str(error).splitlines() if line.strip()), "")
         message = f"torch cannot rewrite this as operators that return new tensors: {type(error).__name__}: {first}"
-        raise CaptureError(*mistake(message, place, "Write into no tensor, and use no torch.func inside.")) from error
+        raise capture_error(message, place, "Write into no tensor, and use no torch.func inside.") from error
 
 
 def nodes_in(module: GraphModule) -> Iterator[Node]:
@@ -104,9 +103,7 @@ def updated_buffers(
             advice = "Compute a new tensor and return it."
             if kind == "buffer":
                 advice = f"{advice[:-1]}; of batch norm in training: call model.eval(), or train with train_step."
-        raise CaptureError(
-            *mistake(f"the function writes into {what}, {_NO_STATE}", _line_of_write(traced, own), advice)
-        )
+        raise capture_error(f"the function writes into {what}, {_NO_STATE}", _line_of_write(traced, own), advice)
     return tuple(found)
 
 
@@ -117,7 +114,7 @@ def refuse_kept(program: ExportedProgram, replaced: Mapping[str, torch.Tensor]) 
         if any(part.untyped_storage() is old.untyped_storage() for part in constants):
             own = name.partition(".")[2]
             message = f"the function reads and sets the attribute {own!r} of a module, {_NO_STATE}"
-            raise CaptureError(*mistake(message, "", "Pass the tensor in as an argument and return its next value."))
+            raise capture_error(message, "", "Pass the tensor in as an argument and return its next value.")
 
 
 def _line_of_write(program: ExportedProgram, placeholder: str) -> str:

@@ -39,10 +39,27 @@ IDS = torch.tensor([[1, 2, 3], [4, 5, 10]])
 def graphs():
     model = Mixed()
     step = train_step(model, lambda model, ids: sum(part.sum() for part in model(ids)[1:]), SGD(lr=0.1), devices=1)
-    return {"mlp": mlp_graph(), "mixed": einsplit.trace(model, IDS), "step": step.graph(IDS)}
+    attending = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    attention_step = train_step(attending, lambda model, x: model(x).square().sum(), SGD(lr=0.1), devices=1)
+    return {
+        "mlp": mlp_graph(),
+        "mixed": einsplit.trace(model, IDS),
+        "step": step.graph(IDS),
+        "several results": einsplit.trace(lambda x: (*torch.linalg.svd(x), *torch.topk(x, 2)), torch.ones(4, 5)),
+        "attention": attention(2, 4, 16, 8),
+        "step of attention": attention_step.graph(torch.ones(3, 5, 8)),
+    }
 
 
-@pytest.mark.parametrize("name", ["mlp", "mixed", "step"])
+def attention(*shape):
+    x = torch.ones(*shape)
+    return einsplit.trace(nn.functional.scaled_dot_product_attention, x, x, x)
+
+
+NAMES = ["mlp", "mixed", "step", "several results", "attention", "step of attention"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_operations_and_bytes_are_those_that_one_device_is_charged_for(name):
     graph = graphs()[name]
     found = understood(graph)
@@ -53,7 +70,13 @@ def test_operations_and_bytes_are_those_that_one_device_is_charged_for(name):
     assert found.bytes == pytest.approx(einsplit.plan(graph, moving).seconds)
 
 
-@pytest.mark.parametrize("name", ["mlp", "mixed", "step"])
+def test_attention_is_counted_once():
+    """Two products of all scores, and a softmax of them: its logsumexp and its values are results of one call."""
+    products = 2 * 2 * (2 * 4 * 64 * 64) * 16
+    assert products < understood(attention(2, 4, 64, 16)).operations < 1.2 * products
+
+
+@pytest.mark.parametrize("name", ["mlp", "mixed", "step", "step of attention"])
 def test_every_parameter_counts_once(name):
     graph = graphs()[name]
     inputs = [graph.nodes[at] for at in graph.inputs.values()]

@@ -8,9 +8,10 @@ import torch
 
 from einsplit.builder import variable_index
 from einsplit.builder.views import Value
-from einsplit.capture.joins import at_key, elementwise, in_dtype, reduce_dims, shape_of, wide, widened
+from einsplit.capture.joins import at_key, elementwise, in_dtype, reduce_dims, shape_of, widened
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.others.unknown import unknown
+from einsplit.dtypes import wide
 from einsplit.scalar import Expr, call, cast, const, operand
 
 MODES = ("sum", "mean", "max")

@@ -10,7 +10,7 @@ from math import prod
 
 from einsplit.builder.settle import VariableDims
 from einsplit.builder.views import Value, drop, insert, permute
-from einsplit.capture.joins import dtype_of, elementwise, in_dtype, reduce_dims, widened
+from einsplit.capture.joins import dtype_of, elementwise, in_dtype, reduce_dims, refuse_mixed, widened
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.dtypes import kind
 from einsplit.scalar import operand
@@ -99,7 +99,12 @@ def _attributes(weight: Value, stride: Numbers, padding: Numbers, dilation: Numb
 def _recorded(
     reader: Reader, kernel: str, x: Known, weight: Value, bias: Known | None, attributes: dict[str, object], groups: int
 ) -> object:
-    """The kernel node, and the sum with the bias; whole where a dimension has no element, or numbers are not real."""
+    """The kernel node, and the sum with the bias; whole where a dimension has no element, or numbers are not real.
+
+    Raises CaptureError where dtypes are mixed. (Of a transposed one, torch takes some biases of another dtype, by how
+    it was built.)
+    """
+    refuse_mixed(reader, x, weight, bias)
     value, shape = reader.value(x), reader.shape
     if 0 in (*value.shape, *weight.shape, *shape) or kind(value.dtype) != "float":
         return NotImplemented

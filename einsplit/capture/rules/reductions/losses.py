@@ -12,11 +12,10 @@ from einsplit.capture.joins import (
     pointwise,
     reduce_dims,
     shape_of,
-    wide,
     widened,
 )
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.dtypes import kind
+from einsplit.dtypes import kind, wide
 from einsplit.scalar import Expr, call, cast, const, operand
 
 

@@ -14,12 +14,13 @@ from einsplit.capture.joins import (
     dtype_of,
     elementwise,
     in_dtype,
+    refuse_mixed,
     shape_of,
-    wide,
     widened,
 )
 from einsplit.capture.reader import Known, Reader, rule
 from einsplit.capture.rules.reductions.reduce import centred, mean_over, mean_square
+from einsplit.dtypes import wide
 from einsplit.scalar import Expr, call, cast, const, operand
 from einsplit.torch_dtypes import torch_dtype
 
@@ -46,6 +47,12 @@ def affine(reader: Reader, expr: Expr, x: Known, y: Known, weight: Known | None,
     return elementwise(reader, cast(expr, reader.dtype), *operands)
 
 
+def _refuse_mixed(reader: Reader, x: Known, *parameters: Known | None) -> None:
+    """Raise CaptureError unless all have the dtype of x or, of half precision, the parameters that of torch's sums."""
+    if any(part is not None and dtype_of(part) != wide(dtype_of(x)) for part in parameters):
+        refuse_mixed(reader, x, *parameters)
+
+
 @rule("aten.layer_norm.default")
 def layer_norm(
     reader: Reader,
@@ -57,6 +64,7 @@ def layer_norm(
     *_: object,
 ) -> Value | Formula:
     """Mean and variance over the last dimensions, as many as `shape` has."""
+    _refuse_mixed(reader, x, weight, bias)
     return normalised(reader, x, range(-len(shape), 0), eps, True, weight, bias)
 
 
@@ -80,6 +88,7 @@ def group_norm(
     *_: object,
 ) -> Value:
     """Mean and variance over each group of channels (dimension 1) and everything behind."""
+    _refuse_mixed(reader, x, weight, bias)
     batch, channels, *rest = shape_of(x)
     origin = reader.origin("groups")
     grouped = reader.builder.reshape(reader.value(x), (batch, groups, channels // groups, *rest), origin)
@@ -104,6 +113,7 @@ def batch_norm(
     """`(x - mean) / sqrt(variance + eps) * weight + bias` along dimension 1: the batch's own if `training`."""
     ndim = len(shape_of(x))
     parts = (weight, bias, mean, variance)
+    _refuse_mixed(reader, x, *parts)
     scale, shift, kept_mean, kept_variance = (_trailing(reader, p, shape_of(p), ndim - 2) for p in parts)
     if training or kept_mean is None or kept_variance is None:
         return normalised(reader, x, [0, *range(2, ndim)], eps, True, scale, shift)
@@ -129,6 +139,7 @@ def kept_batch_norm(
     """
     if not training:
         return NotImplemented
+    _refuse_mixed(reader, x, weight, bias, mean, variance)
     ndim = len(shape_of(x))
     along = [0, *range(2, ndim)]
     count = prod(shape_of(x)[k] for k in along)
@@ -141,16 +152,12 @@ def kept_batch_norm(
     assert wide_spread is not None
     normal = affine(reader, operand(0) * call("rsqrt", operand(1) + const(eps)), apart, wide_spread, scale, shift)
     unbiased = operand(1) * const(count / max(count - 1, 1))
-    kept = [
-        elementwise(
-            reader,
-            operand(0) * const(1 - momentum) + call("stop_gradient", now) * const(momentum),
-            running,
-            value,
-            part="running",
-        )
-        for running, value, now in ((mean, centre, operand(1)), (variance, spread, unbiased))
-    ]
+    kept = []
+    for running, value, now in ((mean, centre, operand(1)), (variance, spread, unbiased)):
+        # Of half precision, computed in float32 and rounded once, as torch does.
+        before = widened(0, dtype_of(running))
+        following = before * const(1 - momentum) + call("stop_gradient", now) * const(momentum)
+        kept.append(elementwise(reader, cast(following, dtype_of(running)), running, value, part="running"))
     results = [normal, centre, elementwise(reader, call("rsqrt", operand(0) + const(eps)), spread), *kept]
     wanted = [dtype_name(meta.dtype) for meta in reader.metas]
     return [in_dtype(reader, part, dtype) for part, dtype in zip(results, wanted, strict=True)]

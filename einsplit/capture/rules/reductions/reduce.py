@@ -15,11 +15,10 @@ from einsplit.capture.joins import (
     in_dtype,
     reduce_dims,
     shape_of,
-    wide,
     widened,
 )
 from einsplit.capture.reader import Known, Reader, rule
-from einsplit.dtypes import kind
+from einsplit.dtypes import kind, wide
 from einsplit.scalar import Expr, call, cast, const, operand
 
 Dims = int | Sequence[int] | None

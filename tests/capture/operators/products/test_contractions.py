@@ -124,7 +124,9 @@ def seeded() -> Iterator[None]:
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_made_of_einsums_and_attention_and_equals_torch(name: str, seeded: None) -> None:
     module, *args = MODULES[name]()
-    assert set(kernels(check(module.eval(), *args, meshes=((2, 2),), random_seeds=(0,)))) <= {"attention"}
+    # MultiheadAttention returns its weights, unless it is told not to, and so makes them one by one.
+    wanted = ["attention"] if name == "TransformerEncoderLayer" else []
+    assert kernels(check(module.eval(), *args, meshes=((2, 2),), random_seeds=(0,))) == wanted
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -74,6 +74,16 @@ EINSUMS: dict[str, Case] = {
         real(4, 6, dtype=f16) * 1000,
         real(6, dtype=f16),
     ),
+    "norms of half precision with parameters of float32": (
+        lambda x, w: (
+            F.layer_norm(x, (6,), w, w),
+            F.group_norm(x, 2, w),
+            F.batch_norm(x, w, w.abs(), None, w),
+            F.batch_norm(x, None, None, w, training=True),
+        ),
+        real(4, 6, dtype=bf16),
+        real(6),
+    ),
     "rms_norm": (lambda x, w: F.rms_norm(x, (6,), w, 1e-6), real(4, 6), real(6)),
     "rms_norm with its own eps": (lambda x: F.rms_norm(x, (6,)), real(4, 6) * 1e-3),
     "rms_norm of half precision with its own eps": (lambda x: F.rms_norm(x, (6,)), real(4, 6, dtype=f16) * 1e-3),

@@ -100,6 +100,10 @@ ONE_KERNEL: dict[str, Case] = {
     "bfloat16": (causal, *HALF),
     "bfloat16 and a mask": (sdpa, *HALF, truth(8, 8) | torch.eye(8).bool()),
     "float64": (causal, Q.to(f64), K.to(f64), V.to(f64)),
+    "a mask whose every number in some rows is huge and finite": (
+        lambda q, k, v: sdpa(q, k, v, torch.triu(torch.full((8, 6), -3e38, dtype=q.dtype), -2)),
+        *(Q, K, NARROW),
+    ),
     "a mask that is added": (sdpa, Q, K, V, real(8, 6)),
     "a mask that is added, a head": (sdpa, Q, K, V, real(4, 1, 6)),
     "a mask that is added, with rows that look at nothing": (
@@ -145,6 +149,22 @@ def test_heads_that_read_the_same_keys_read_them_where_they_are(name: str) -> No
         assert [graph.sizes[label] for label in node.reads[k][1]] == ([groups] if groups > 1 else [])
         assert graph.shape(node.operands[k].node) == args[k].shape  # the input itself
     assert [graph.sizes[label] for label in node.reads[0][1]] == [n for n in (groups, repeats) if n > 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["a mask that is added", "a captured mask", "a mask whose every number in some rows is huge and finite"]
+)
+def test_keys_are_whole_where_a_number_of_a_mask_may_drown_the_scores(name: str) -> None:
+    _, node = only(capture(ONE_KERNEL[name][0], ONE_KERNEL[name][1:], {}))
+    ((b,), (h,), (i,), _), (_, _, (j,), _) = node.reads[:2]
+    assert cuttable_labels(node) == (b, h, i) and j in node.brackets and not node.summed
+
+
+@pytest.mark.parametrize("how", ["keys", "values"])
+def test_keys_and_values_of_unlike_numbers_of_heads_are_spelled_out(how: str) -> None:
+    few, many = K[:, :1], K[:, :2]
+    args = (Q, few, many) if how == "keys" else (Q, many, few)
+    assert "attention" not in kernels(check(lambda q, k, v: sdpa(q, k, v, enable_gqa=True), *args))
 
 
 def test_keys_in_turns_for_heads_are_read_for_each_head() -> None:
