@@ -66,12 +66,13 @@ def plan(
     >>> einsplit.plan(graph, "cluster.json").save("plan.json")
 
     Methods: `sweep` (default), `joint`, `brute`, `data-parallel`, `whole`. `progress(best seconds, sweeps)` is
-    called while searching. Raises PlanError for an unknown method and for what a method cannot plan,
+    called while searching. Over a mesh of at most two axes the plan has a bound: seconds below which no plan is, over
+    the digit tables tried. Raises PlanError for an unknown method and for what a method cannot plan,
     MachineError for a machine that is not there.
     """
     if not isinstance(graph, Graph):
         raise PlanError(f"plan takes a Graph, not {type_text(graph)}: plan(trace(model, x), 4)")
-    return make_plan(graph, as_machine(machine), method, progress)
+    return make_plan(graph, as_machine(machine), method, progress, certify=method == "sweep")
 
 
 def as_machine(machine: Machine | str | Path | int, devices: int | None = None) -> Machine:

@@ -14,11 +14,15 @@ from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.published.experts import all_whole, data_parallel
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.search.relaxation import lower_bound
 from einsplit.solver.search.starts import digit_tables
 from einsplit.solver.search.sweep import Progress, joint, settled, sweep
 from einsplit.solver.search.tropical import TooWide
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 
+MAX_BOUND_AXES = 2  # of a mesh whose plans are certified: over more, linear programs are too large
+LEAST_GAP = 1e-12
+BOUND_SECONDS = 20.0  # for one of them
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
 _USE_SWEEP = "Use method='sweep'."
 
@@ -30,7 +34,9 @@ def _sweep(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
     """Sweeps; never dearer than the experts' plans."""
     rivals = [sweep(graph, machine, progress), all_whole(graph, machine), data_parallel(graph, machine)]
     found, proven = settled(min(rivals, key=lambda f: f.seconds))
-    return found, "settled" if proven else "searched"
+    if not proven:
+        return found, "searched"
+    return found, "settled" if found.problem.memo.folding.is_trivial else "folded"
 
 
 def _joint(graph: Graph, machine: Machine, progress: Progress | None) -> Found:
@@ -71,10 +77,13 @@ METHODS: dict[str, Method] = {
 }
 
 
-def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: Progress | None = None) -> Plan:
+def make_plan(
+    graph: Graph, machine: Machine, method: str = "sweep", progress: Progress | None = None, certify: bool = False
+) -> Plan:
     """A Plan for the Graph. `progress(best seconds, sweeps)` is called while searching.
 
-    Raises PlanError for an unknown method, and where a method cannot plan the graph.
+    `certify`: with a bound, where the mesh has at most two axes and one is found in a moment. Raises PlanError for an
+    unknown method, and where a method cannot plan the graph.
     """
     if method not in METHODS:
         raise PlanError(f"unknown method {method!r}.", advice(method, METHODS))
@@ -87,33 +96,59 @@ def make_plan(graph: Graph, machine: Machine, method: str = "sweep", progress: P
     except TooWide as error:
         mistake = f"method {method!r} cannot plan this graph: {error.mistake.rstrip('.')}."
         raise PlanError(mistake, *error.remarks, _USE_SWEEP) from error
-    plan = _written(own, machine, method, status, found)
+    bound = found.seconds if status == "exact" else _bound(found) if certify else None
+    plan = _written(own, machine, method, status, found, bound)
     checked = realise(plan, own)  # a solver's word is never trusted
     if abs(checked.seconds - found.seconds) > 1e-9 * max(checked.seconds, 1e-12):
         raise AssertionError(f"method {method} claims {found.seconds} s for a plan of {checked.seconds} s")
     return plan
 
 
-def _written(graph: Graph, machine: Machine, method: str, status: Status, found: Solution) -> Plan:
+def _bound(found: Solution) -> float | None:
+    """Seconds below which no plan is under the digit tables that were tried, those of the plan itself among them."""
+    problem, machine = found.problem, found.problem.machine
+    if len(machine.axes) > MAX_BOUND_AXES:
+        return None
+    tables = [problem.tables]
+    for axes_of in digit_tables(problem.graph, machine, problem.memo.classes):
+        every = make_tables(problem.graph, machine.sizes, axes_of, problem.memo.classes)
+        if every not in tables:
+            tables.append(every)
+    bounds: list[float] = []
+    for each in tables:
+        start = Solution(Problem(problem.graph, machine, each, problem.memo), found.shardings, found.seconds)
+        bound = lower_bound(start, BOUND_SECONDS)
+        if bound is None or bound <= 0:
+            return None
+        bounds.append(bound)
+    return min(*bounds, found.seconds)
+
+
+def _written(graph: Graph, machine: Machine, method: str, status: Status, found: Solution, bound: float | None) -> Plan:
     problem, shardings = found.problem, found.shardings
     classes = extent_classes(problem.graph)
     digits = {
         label: problem.tables[label].axes for label in sorted(set(classes.values())) if problem.tables[label].axes
     }
     price = problem.price(shardings)
-    exact = price.seconds if status == "exact" else None
     return Plan(
         graph=graph.hash,
         machine=machine,
         method=method,
         status=status,
-        bound=exact,
-        gap=None if exact is None else 0.0,
+        bound=bound,
+        gap=None if bound is None else _gap(price.seconds, bound),
         seconds=price.seconds,
         bytes=price.bytes_sent,
         digits=digits,
         nodes=tuple(_row(problem, shardings, at) for at in range(len(problem.graph.nodes))),
     )
+
+
+def _gap(seconds: float, bound: float) -> float:
+    """By how much the plan may be dearer than the cheapest, as a share of it; what is less than rounding is 0."""
+    found = seconds / bound - 1.0 if bound else 0.0
+    return found if found > LEAST_GAP else 0.0
 
 
 def _row(problem: Problem, shardings: tuple[Sharding, ...], at: int) -> NodePlan:

@@ -75,7 +75,11 @@ def searched(graph: Graph, machine: Machine, method: str = "sweep") -> Plan:
     what = f"planning {len(graph.nodes)} nodes over {machine.num_devices} devices"
     with progress(what) as say:
         return make_plan(
-            graph, machine, method, lambda best, sweeps: say(f"{what}: {seconds_text(best)} after {sweeps} sweeps")
+            graph,
+            machine,
+            method,
+            lambda best, sweeps: say(f"{what}: {seconds_text(best)} after {sweeps} sweeps"),
+            certify=method == "sweep",
         )
 
 

@@ -66,9 +66,12 @@ def plan_table(plan: Plan, full: bool = False) -> str:
     return "\n".join([headline(plan), "", *lines, *rest])
 
 
+LEAST_GAP = 1e-6  # a bound and a price that are nearer differ by rounding
+
 PROOF: dict[Status, str] = {
     "searched": "the cheapest that was found, nothing is proven of it",
     "settled": "no single mesh axis, changed at all nodes at once, makes it cheaper",
+    "folded": "no single mesh axis, changed at all nodes and in all repeated layers alike, makes it cheaper",
     "exact": "optimal over the digit tables tried",
     "given": "not searched",
 }
@@ -77,9 +80,17 @@ PROOF: dict[Status, str] = {
 def headline(plan: Plan) -> str:
     """Two lines: the machine and how the plan was found; price, bytes, and what is proven of them."""
     mesh = " x ".join(f"{axis.name}:{axis.size}" for axis in plan.machine.axes) or "one device"
-    proof = PROOF[plan.status]
+    proof = PROOF[plan.status] if plan.gap is None else _certified(plan, plan.gap)
     total = f"{seconds_text(plan.seconds)} a step, {bytes_text(plan.bytes)} sent by each device"
     return f"{_printable(f'plan for {plan.machine.name} ({mesh}), by {plan.method}')}\n{total}; {proof}"
+
+
+def _certified(plan: Plan, gap: float) -> str:
+    """How far from the cheapest plan it may be, and of which plans."""
+    of = "the digit tables tried" + (" and layers cut alike" if plan.status == "folded" else "")
+    if gap < LEAST_GAP:
+        return f"optimal over {of}"
+    return f"at most {100 * gap:.2g} % above the cheapest over {of}"
 
 
 def plan_rows(plan: Plan, full: bool = False) -> list[Row]:

@@ -32,8 +32,8 @@ MAX_FILE_BYTES = 64 * 2**20
 PLAN_AGAIN = "Plan again, or restore the file from version control."
 
 # searched: the cheapest found. settled: no single mesh axis, changed at all nodes at once, makes it cheaper.
-# exact: the cheapest over the digit tables tried. given: not searched.
-Status = Literal["searched", "settled", "exact", "given"]
+# folded: so, and in all repeated layers alike. exact: the cheapest over the digit tables tried. given: not searched.
+Status = Literal["searched", "settled", "folded", "exact", "given"]
 
 Encoded = bytes  # a Plan has a field of that name
 
@@ -129,7 +129,8 @@ def _faults(plan: Plan) -> Iterator[str]:
         yield f"$.format: {plan.format}, and plans are made in format {FORMAT}"
     for key in ("seconds", "bytes", "bound", "gap"):
         yield from _not_counted(f"$.{key}", getattr(plan, key))
-    if (plan.bound is None) != (plan.gap is None) or (plan.bound or 0.0) > plan.seconds * (1 + 1e-9):
+    gap = plan.seconds / plan.bound - 1.0 if plan.bound else 0.0
+    if (plan.bound is None) != (plan.gap is None) or abs((plan.gap or 0.0) - gap) > 1e-9 * (1 + abs(gap)):
         yield f"$.bound: bound {plan.bound} and gap {plan.gap} do not fit a plan of {plan.seconds} s"
     for label, axes in plan.digits.items():
         if len(set(axes)) != len(axes) or not all(0 <= axis < num_axes for axis in axes):

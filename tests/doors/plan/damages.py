@@ -63,9 +63,11 @@ REFUSED = [
     ("too many choices", ["nodes", 1, "cut"], [None] * 3, "$.nodes[1].cut: 3 choices for 2 mesh axes"),
     ("negative bytes", ["bytes"], -1, "$.bytes: -1, and must be finite and not negative"),
     ("negative seconds", ["nodes", 1, "seconds"], -1.0, "$.nodes[1].seconds: -1.0, and must be finite"),
-    ("a bound above the plan", ["bound"], 1e9, "$.bound: bound 1000000000.0 and gap None do not fit"),
+    ("a bound above the plan", ["bound"], 1e9, "$.bound: bound 1000000000.0 and gap 0.0 do not fit"),
     # prices that are not true
-    ("cheaper than it is", ["seconds"], PLAN.seconds * (1 - 1e-6), "$: the plan says"),
+    ("cheaper than it is", ["seconds"], PLAN.seconds * (1 - 1e-6), "$.bound: bound"),
+    ("dearer than it is", ["seconds"], PLAN.seconds * (1 + 1e-6), "$.bound: bound"),
+    ("a gap that is none", ["gap"], 0.5, "$.bound: bound"),
     ("a node cheaper than it is", ["nodes", 4, "seconds"], PLAN.nodes[4].seconds / 2, "$.nodes[4] ("),
     ("bytes that are not moved", ["bytes"], PLAN.bytes + 1, f"{PLAN.bytes + 1:,} bytes; these choices on this machine"),
     ("a runner-up dearer than it is", ["nodes", 4, "runner_up_seconds"], 1.0, "$.nodes[4].runner_up_seconds ("),
