@@ -12,6 +12,7 @@ from einsplit.errors import EinsplitError, advice, type_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
 from einsplit.torch_dtypes import torch_dtype
+from einsplit.training.losses import autocast_loss
 from einsplit.training.step import Settings, TrainStep
 
 PRECISIONS = ("float32", "bfloat16")
@@ -61,13 +62,3 @@ def train_step(
     chosen = machine_for(given, machine, devices)
     own_loss = loss if precision == "float32" else autocast_loss(loss, torch_dtype(precision))
     return TrainStep(model, own_loss, optimizer, Settings(chosen, backend, given, clip_norm, strict))
-
-
-def autocast_loss(loss: Callable[..., torch.Tensor], dtype: torch.dtype) -> Callable[..., torch.Tensor]:
-    """The loss with those operators in `dtype` that torch.autocast takes for safe; the result in float32."""
-
-    def in_precision(*args: object) -> torch.Tensor:
-        with torch.autocast("cpu", dtype):
-            return loss(*args).float()
-
-    return in_precision

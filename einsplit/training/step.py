@@ -12,6 +12,7 @@ from torch import Tensor
 
 from einsplit.api import compile_plan, open_session
 from einsplit.capture import Captured, capture
+from einsplit.capture.export.gradients import refuse_hooks
 from einsplit.capture.structure import Slot
 from einsplit.errors import EinsplitError, RunError, type_text
 from einsplit.graph import Graph
@@ -27,6 +28,7 @@ from einsplit.solver.program import Program
 from einsplit.torch_dtypes import torch_dtype
 from einsplit.training.graph import LOSS, train_graph
 from einsplit.training.groups import Trained, refuse_outside, refuse_shared_memory, trained
+from einsplit.training.losses import refuse_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class TrainStep:
             return self._step(batch)
 
     def _step(self, batch: tuple[object, ...]) -> Tensor:
+        refuse_hooks([self._model])  # registered after the first step, too
         signature = call_signature(self._loss, batch, {})
         compiled = self._compiled_for(signature, batch)
         compiled.trained.refuse_changed()
@@ -214,6 +217,7 @@ class TrainStep:
         """Traced anew for another kind of batch, and where parameters were exchanged, frozen or released."""
         known = self._compiled.get(signature.call)
         if known is None or known.signature.parameters != signature.parameters:
+            refuse_batch(self._loss, batch)
             captured = capture(self._loss, batch, {}, training=True)
             if not isinstance(captured.result, Slot):
                 mistake = f"the loss returns a {type_text(captured.result)} instead of a tensor"

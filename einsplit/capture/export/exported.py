@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from einsplit.capture.export.arguments import check_argument, stand_in
-from einsplit.capture.export.gradients import refuse_custom
+from einsplit.capture.export.gradients import refuse_custom, refuse_hooks
 from einsplit.capture.export.modules import modules_of, tensors_of
 from einsplit.capture.export.products import refuse_products_of_bool
 from einsplit.capture.export.tracing import Wrapper, argument_name, parameter_names, traced
@@ -48,7 +48,9 @@ def export(
     names = _input_names(parameter_names(function), [path for path, _ in found])
     for name, (_, tensor) in zip(names, found, strict=True):
         check_argument(name, tensor)
-    wrapper = Wrapper(function, template, modules_of(function, template))
+    wrapper = Wrapper(function, template, modules_of(function, template), training)
+    if training:
+        refuse_hooks(wrapper.held)
     seen = wrapper.seen  # torch gives a module back the attributes it had before the export
     outside = tensors_of(function)
     copies = {name: tensor.clone() for name, tensor in outside.items()}
@@ -63,7 +65,7 @@ def export(
     refuse_lost_statistics(recorded)
     literals = frozenset(_literals(recorded))
     try:
-        program = without_writes(recorded)
+        program = without_writes(recorded, training)
     except CaptureError:
         with torch.no_grad():  # what the function writes into a tensor outside was written while it was traced
             for name, tensor in outside.items():

@@ -9,19 +9,20 @@ from types import CodeType, TracebackType
 import torch
 from torch import nn
 
+from einsplit.capture.torch_private import VALIDATES_SAMPLE
+
 # Where no hint is given, they compare the mask with a causal one. False makes them use the mask as it is.
 _HINTS: dict[type, tuple[int, str]] = {
     nn.TransformerEncoder: (3, "is_causal"),  # position among the arguments, and name
     nn.TransformerDecoder: (6, "tgt_is_causal"),
 }
-_Distribution = torch.distributions.Distribution
 # Torch's own code that looks, and not whatever has such a layer as its `self`: users derive classes of their own.
 _LOOKING: dict[frozenset[CodeType], tuple[str, str]] = {
     frozenset({nn.BatchNorm1d.forward.__code__, nn.SyncBatchNorm.forward.__code__}): (  # one for all dimensions
         "a batch norm with momentum=None divides by the number of its calls, and values are not known while tracing",
         "Give it a momentum, BatchNorm1d(..., momentum=0.1), or call eval() of that layer.",
     ),
-    frozenset({_Distribution.__init__.__code__, _Distribution._validate_sample.__code__}): (
+    frozenset({torch.distributions.Distribution.__init__.__code__, VALIDATES_SAMPLE.__code__}): (
         "a distribution checks the values of its arguments, and values are not known while tracing",
         "Make it with validate_args=False.",
     ),

@@ -16,8 +16,9 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx.traceback import preserve_node_meta
 
-from einsplit.capture.export.gradients import custom_functions
+from einsplit.capture.export.gradients import WatchedGradients, asked_for_gradients, custom_functions
 from einsplit.capture.export.layers import hinted, looking_layer
+from einsplit.capture.export.restored import restored
 from einsplit.capture.sources import RecordedLines, capture_error, line_of_error
 from einsplit.capture.structure import fill_structure, leaves_in, objects_in, split_structure
 from einsplit.errors import CaptureError
@@ -40,11 +41,18 @@ class Seen:
 class Wrapper(torch.nn.Module):
     """Takes the tensors of the arguments in a row, returns the tensors of the result in a row."""
 
-    def __init__(self, function: Callable[..., object], template: object, modules: Sequence[torch.nn.Module]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., object],
+        template: object,
+        modules: Sequence[torch.nn.Module],
+        training: bool,
+    ) -> None:
         super().__init__()
         self.function = [function]  # in a list: a module would be registered twice
         self.names = parameter_names(function)
         self.template = template
+        self.for_training = training  # `training` is an attribute of every module
         self.held = torch.nn.ModuleList(modules)
         self.seen = Seen()
 
@@ -53,7 +61,8 @@ class Wrapper(torch.nn.Module):
         assert isinstance(given, tuple)
         args, kwargs = given
         before = _identities(given)
-        with hinted(self.held), _attributes_restored(self.held, self.seen.replaced), RecordedLines():
+        watched = WatchedGradients(self.for_training)
+        with hinted(self.held), restored(self.held, self.seen.replaced), RecordedLines(), watched:
             found = self.function[0](*args, **kwargs)
         _refuse_changed_objects(given, before, found, self.names)
         if any(isinstance(leaf, _UNKNOWN) for leaf in leaves_in(found)):
@@ -81,6 +90,8 @@ def traced(wrapper: Wrapper, tensors: Sequence[torch.Tensor]) -> ExportedProgram
 def _explained(error: Exception) -> tuple[str, str]:
     """What is wrong, and what to change, in torch's error."""
     name, text = type(error).__name__, str(error)
+    if (asked := asked_for_gradients(error)) is not None:
+        return asked
     if "DataDependent" in name or "data-dependent" in text:
         if (layer := looking_layer(error.__traceback__)) is not None:
             return layer
@@ -121,46 +132,6 @@ def _quiet() -> Iterator[None]:
             logger.disabled = disabled
         # What torch was doing when it failed is left out; warnings and the user's own words are passed on.
         sys.stderr.write(re.sub(r"\s*\bdef forward\(self.*", "", written.getvalue(), flags=re.DOTALL))
-
-
-def _refuse_replaced_buffers(before: dict[str, tuple[torch.nn.Module, dict[str, torch.Tensor]]]) -> None:
-    """Raise CaptureError where a buffer has become another tensor: what it becomes would be lost after the call."""
-    for name, (module, old) in before.items():
-        for key, tensor in module.named_buffers(recurse=False):
-            if key in old and tensor is not old[key]:
-                own = f"{name}.{key}".partition(".")[2]
-                raise CaptureError(
-                    f"the function sets the buffer {own!r} to another tensor, which torch.export does not record",
-                    f"Write into it: self.{key}.copy_(...), self.{key} += ...",
-                )
-
-
-@contextlib.contextmanager
-def _attributes_restored(modules: torch.nn.ModuleList, replaced: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Attributes that the function sets on its modules are set back: what they are set to has no values.
-
-    `replaced` collects the tensors that were there before, by name.
-    """
-    before = {name: (module, dict(vars(module))) for name, module in modules.named_modules()}
-    buffers = {name: (module, dict(module.named_buffers(recurse=False))) for name, module in modules.named_modules()}
-    try:
-        yield
-        _refuse_replaced_buffers(buffers)
-    finally:
-        for name, (module, old) in before.items():
-            now = vars(module)
-            for key in [key for key, value in now.items() if key not in old or old[key] is not value]:
-                if isinstance(now[key], torch.Tensor):
-                    own = f"{name}.{key}".partition(".")[2]
-                    warnings.warn(
-                        f"the attribute {own!r} is set while the function runs in torch, and not here", stacklevel=2
-                    )
-                if key not in old:
-                    del now[key]
-                    continue
-                if isinstance(old[key], torch.Tensor):
-                    replaced[f"{name}.{key}"] = old[key]
-                now[key] = old[key]
 
 
 def _identities(tree: object) -> list[tuple[str, int]]:

@@ -14,9 +14,10 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
 from torch.fx.traceback import preserve_node_meta
 
-from einsplit.capture.export.gradients import keep_stops
+from einsplit.capture.export.gradients import keep_histories, keep_stops
 from einsplit.capture.sources import capture_error, line_of_node
 from einsplit.capture.torch_private import writes_in_place
+from einsplit.errors import CaptureError
 
 _NO_STATE = "and a forward pass keeps no state"
 
@@ -32,16 +33,24 @@ def refuse_lost_statistics(program: ExportedProgram) -> None:
             )
 
 
-def without_writes(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operators: views of what they change are recomputed, by torch."""
+def without_writes(program: ExportedProgram, training: bool) -> ExportedProgram:
+    """The program without in-place operators: views of what they change are recomputed, by torch.
+
+    `training`: with the gradients it had.
+    """
     if not any(map(_wants_rewriting, nodes_in(program.graph_module))):
         return program
-    keep_stops(program)
     try:
+        if any(map(_is_in_place, nodes_in(program.graph_module))):
+            keep_histories(program, training)
+        else:
+            keep_stops(program)
         with warnings.catch_warnings(), preserve_node_meta():
             warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own code
             rewritten: ExportedProgram = program.run_decompositions({})
         return rewritten
+    except CaptureError:
+        raise
     except Exception as error:
         written = next(filter(_wants_rewriting, nodes_in(program.graph_module)), None)
         place = line_of_node(written) if written is not None else ""
