@@ -104,7 +104,7 @@ CASES += [("attention_gradient", list(wanted)) for wanted in ((0, 1, 2), (2, 0),
 @pytest.mark.parametrize("is_fused", [True, False], ids=["by torch's kernel", "in stretches"])
 @pytest.mark.parametrize("kernel, wanted", CASES, ids=str)
 @given(seed=st.integers(0, 2**32 - 1), form=st.sampled_from(list(FORMS)), most=st.sampled_from([1, 7, 1 << 22]))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_a_kernel_gives_what_numpy_gives_in_stretches_of_any_length(
     kernel: str, wanted: list[int], is_fused: bool, seed: int, form: str, most: int
 ) -> None:
@@ -129,7 +129,7 @@ ROUNDING = {torch.float32: 2e-6, torch.float16: 6 * 2.0**-11, torch.bfloat16: 6 
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 @pytest.mark.parametrize("kernel", NUM_GIVEN)
 @given(seed=st.integers(0, 2**32 - 1), form=st.sampled_from(list(FORMS)))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_results_are_of_the_values_dtype_and_the_logsum_is_float32_at_least(
     kernel: str, dtype: torch.dtype, seed: int, form: str
 ) -> None:

@@ -239,7 +239,7 @@ class Program:
 
 def test_random_programs_have_torchs_gradients_or_are_refused() -> None:
     compared = 0
-    for seed in range(60):
+    for seed in range(30):
         program = Program(seed)
         try:
             program(Model(program), X).backward()
