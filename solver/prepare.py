@@ -22,7 +22,7 @@ from opt_einsum import get_symbol
 from einsplit.draft import Rewriting
 from einsplit.graph import Einsum, Graph, Input, Kernel, Node, Operand, aggregated_labels, factors, node_labels
 from einsplit.kernels.attention import logsum_of
-from einsplit.passes import drop_dead, drop_stops, read_through
+from einsplit.passes import drop_dead, drop_stops, merge_equal, read_through
 from einsplit.scalar import const, is_product, operand
 from einsplit.solver.pricing.calls import pairs
 
@@ -40,9 +40,10 @@ def prepare_computed(graph: Graph) -> Graph:
 def computed(graph: Graph) -> Graph:
     """What the graph computes, and nothing of what its gradient would be: a plan is for this graph, by its hash.
 
-    What gradients would flow is left out, so that a change of that alone needs no new plan.
+    What gradients would flow is left out, so that a change of that alone needs no new plan; what is computed twice is
+    computed once.
     """
-    return drop_dead(read_through(drop_stops(graph)))
+    return drop_dead(merge_equal(read_through(drop_stops(graph))))
 
 
 def split_products(graph: Graph) -> Graph:
