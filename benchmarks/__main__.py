@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from benchmarks import capture, demo_step, machine_cpu
+from benchmarks import capture, demo_step, machine_cpu, planning
 from benchmarks.report import Table, report, save
 
 BENCHMARKS: dict[str, tuple[str, Callable[[bool], Sequence[Table]]]] = {
     "capture": (capture.TITLE, capture.measure),
+    "planning": (planning.TITLE, planning.measure),
     "machine_cpu": (machine_cpu.TITLE, machine_cpu.measure),
     "demo_step": (demo_step.TITLE, demo_step.measure),
 }

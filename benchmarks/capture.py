@@ -17,6 +17,7 @@ from itertools import pairwise
 import msgspec
 
 from benchmarks.report import ROOT, Table
+from einsplit.graph import Graph
 from einsplit.solver.units import seconds_text
 
 TITLE = "A train step of Llama-3-8B as one Graph"
@@ -79,8 +80,8 @@ def _taken(layers: int) -> Taken:
     return msgspec.json.decode(done.stdout, type=Taken)
 
 
-def train_step_of(layers: int) -> Taken:
-    """Llama-3-8B's config with that many layers: traced, differentiated, and given AdamW, in this process."""
+def train_step_of(layers: int) -> tuple[Taken, Graph]:
+    """Llama-3-8B's config with that many layers: traced, differentiated, and given AdamW, here; and its Graph."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -102,7 +103,7 @@ def train_step_of(layers: int) -> Taken:
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
         ids = torch.zeros(BATCH, SEQ, dtype=torch.int64)
-    loaded = _peak_bytes()
+    loaded = peak_bytes()
 
     def loss(input_ids: torch.Tensor) -> torch.Tensor:
         found = model(input_ids=input_ids, labels=input_ids, use_cache=False).loss
@@ -124,7 +125,7 @@ def train_step_of(layers: int) -> Taken:
     train = tidy(drop_stops(stepped))
     times.append(time.perf_counter())
     traced, tidied, grads, shortened, updated, finished = (b - a for a, b in pairwise(times))
-    return Taken(
+    taken = Taken(
         import_bytes=loaded,
         trace_seconds=traced,
         grad_seconds=grads,
@@ -132,15 +133,16 @@ def train_step_of(layers: int) -> Taken:
         tidy_seconds=tidied + shortened + finished,
         forward_nodes=len(forward.nodes),
         train_nodes=len(train.nodes),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak_bytes(),
     )
+    return taken, train
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most memory this process has held so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(asdict(train_step_of(int(sys.argv[1])))).decode())
+    print(msgspec.json.encode(asdict(train_step_of(int(sys.argv[1]))[0])).decode())
