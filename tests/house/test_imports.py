@@ -133,17 +133,25 @@ def test_nobody_imports_the_bare_names_solver_and_runtime() -> None:
     assert not wrong, "write einsplit.solver and einsplit.runtime:\n" + "\n".join(wrong)
 
 
-def test_import_einsplit_is_light() -> None:
-    """Under 0.3 s of processor time in the best of seven fresh interpreters, and neither torch nor ray is loaded."""
+def least_seconds(module: str) -> tuple[float, set[str]]:
+    """Processor time of an import, the least of seven fresh interpreters, and what it loads."""
     program = (
-        "import sys, time; start = time.process_time(); import einsplit; "
+        f"import sys, time; start = time.process_time(); import {module}; "
         "print(time.process_time() - start, *sys.modules)"
     )
     seconds: list[float] = []
+    modules: list[str] = []
     for _ in range(7):
         out = subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True)
         taken, *modules = out.split()
         seconds.append(float(taken))
-        heavy = {"torch", "ray", "transformers", "pulp", "highspy"} & set(modules)
-        assert not heavy, f"import einsplit loads {', '.join(sorted(heavy))}"
-    assert min(seconds) < 0.3, f"import einsplit takes {seconds} seconds"
+    return min(seconds), set(modules)
+
+
+def test_import_einsplit_is_light() -> None:
+    """Under 0.3 s or, where the machine is slow, four times what numpy takes; neither torch nor ray is loaded."""
+    seconds, modules = least_seconds("einsplit")
+    heavy = {"torch", "ray", "transformers", "pulp", "highspy"} & modules
+    assert not heavy, f"import einsplit loads {', '.join(sorted(heavy))}"
+    limit = max(0.3, 4 * least_seconds("numpy")[0])
+    assert seconds < limit, f"import einsplit takes {seconds} s of {limit}"
