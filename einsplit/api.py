@@ -16,7 +16,7 @@ from einsplit.solver.plan import Plan, realise
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
 from einsplit.solver.program.lower import lower
-from einsplit.solver.search.sweep import Progress
+from einsplit.solver.search.watch import Progress
 
 if TYPE_CHECKING:
     from einsplit.runtime.session import Session
@@ -58,21 +58,26 @@ def _takes_strict(function: Callable[..., object]) -> bool:
 
 
 def plan(
-    graph: Graph, machine: Machine | str | Path | int, method: str = "sweep", progress: Progress | None = None
+    graph: Graph,
+    machine: Machine | str | Path | int,
+    method: str = "search",
+    progress: Progress | None = None,
+    limit_seconds: float | None = None,
 ) -> Plan:
     """How to cut the graph over a machine: a device count, the name of a machine or of its file, or a Machine.
 
     >>> print(einsplit.plan(graph, 4))
     >>> einsplit.plan(graph, "cluster.json").save("plan.json")
 
-    Methods: `sweep` (default), `joint`, `brute`, `data-parallel`, `whole`. `progress(best seconds, sweeps)` is
-    called while searching. Over a mesh of at most two axes the plan has a bound: seconds below which no plan is, over
-    the digit tables tried. Raises PlanError for an unknown method and for what a method cannot plan,
-    MachineError for a machine that is not there.
+    Methods: `search` (default), `sweep`, `joint`, `brute`, `data-parallel`, `whole`. Over a mesh of at most two axes a
+    searched plan has a bound: seconds below which no plan is, over the digit tables tried. `progress(standing)` is
+    called while searching, with the best seconds and the bound so far; after `limit_seconds` the best plan so far is
+    returned. Raises PlanError for an unknown method and for what a method cannot plan, MachineError for a machine that
+    is not there.
     """
     if not isinstance(graph, Graph):
         raise PlanError(f"plan takes a Graph, not {type_text(graph)}: plan(trace(model, x), 4)")
-    return make_plan(graph, as_machine(machine), method, progress, certify=method == "sweep")
+    return make_plan(graph, as_machine(machine), method, progress, limit_seconds)
 
 
 def as_machine(machine: Machine | str | Path | int, devices: int | None = None) -> Machine:

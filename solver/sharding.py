@@ -181,4 +181,11 @@ class Shape:
         )
 
     def elements(self, layout: Layout) -> int:
-        return prod(self.local(layout))
+        """Elements a device holds: the padded ones, divided among the axes that cut a factor."""
+        cut = 1
+        for axis, at in enumerate(layout):
+            if at >= 0:
+                digits = self.factors[at]
+                if axis in digits.axes:
+                    cut *= digits.radices[digits.axes.index(axis)]
+        return prod([digits.padded for digits in self.factors]) // cut

@@ -10,25 +10,33 @@ from einsplit.cli.common import as_json, print_json, progress, users_code
 from einsplit.cli.plan import summary
 from einsplit.cli.target import load_target
 from einsplit.report import Understood, understood, understood_text
+from einsplit.report.page import write_page
 from einsplit.solver.plan import Plan
-from einsplit.solver.plan.explain import plan_rows, plan_table
+from einsplit.solver.plan.explain import headline, plan_rows, plan_table
 
 
 @click.command(
-    epilog="Example: einsplit explain plan.json --full\n\nExample: einsplit explain --capture model.py:example"
+    epilog="Example: einsplit explain plan.json --full\n\nExample: einsplit explain plan.json --html plan.html\n\n"
+    "Example: einsplit explain --capture model.py:example"
 )
 @click.argument("file", metavar="PLAN.json|FILE.py:NAME", type=click.Path(dir_okay=False))
 @click.option("--capture", is_flag=True, help="What can be cut of the program FILE.py:NAME, and why not the rest.")
 @click.option("--full", is_flag=True, help="A row for every node, those that cost nothing too; every kind.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write the plan to this file, as a page for a browser.")
 @as_json
-def explain(file: str, capture: bool, full: bool, as_json: bool) -> None:
+def explain(file: str, capture: bool, full: bool, html: str | None, as_json: bool) -> None:
     """Print a plan file: what each kind of node is cut by, what that moves and costs, and the runner-up.
 
     The runner-up is the next best choice of a node on one mesh axis, all else as it is, and what it would cost more.
 
     With --capture print instead of what FILE.py:NAME returns, for each kind of operator, its share of the operations
     and bytes and the labels that can cut it; and what runs whole, why, and where in the code it stands.
+
+    With --html write one page instead, which needs no network: the graph, coloured by cut, a table to sort, and where
+    seconds, bytes and memory go.
     """
+    if html is not None and (capture or as_json or full):
+        raise click.UsageError("--html writes the page of a plan file: leave out --capture, --json and --full")
     if capture:
         with progress(f"tracing {file}"), users_code():
             graph = load_target(file).traced()[0]
@@ -41,6 +49,10 @@ def explain(file: str, capture: bool, full: bool, as_json: bool) -> None:
     if ".py:" in file and not os.path.exists(file):
         raise click.UsageError(f"{file} is a program, not a plan file: einsplit explain --capture {file}")
     plan = Plan.load(file)
+    if html is not None:
+        write_page(plan, html)
+        click.echo(f"{headline(plan)}\nwritten to {html}")
+        return
     if not as_json:
         click.echo(plan_table(plan, full))
         return

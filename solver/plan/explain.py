@@ -10,13 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from einsplit.solver.plan.kinds import Cut, cut_kind, kind_of, node_title, total_seconds
 from einsplit.solver.sharding import Choice, choice_text
 from einsplit.solver.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from einsplit.solver.plan.format import NodePlan, Plan, Status
 
-__all__ = ["Row", "cut_text", "headline", "kind_of", "plan_rows", "plan_table"]
+__all__ = [
+    "Row",
+    "change_text",
+    "cut_text",
+    "headline",
+    "kind_of",
+    "more_text",
+    "plan_rows",
+    "plan_table",
+    "printable",
+    "shortened",
+]
 
 WIDTH = 120  # columns of a table; longer node names are shortened in the middle
 LEAST_NAME = 24  # but never below this
@@ -44,14 +56,20 @@ def plan_table(plan: Plan, full: bool = False) -> str:
     rows = plan_rows(plan, full)
     names = [row.name + (f" x{row.count}" if row.count > 1 else "") for row in rows]
     others = [
-        (_printable(row.cut), bytes_text(row.bytes), seconds_text(row.seconds), _printable(row.runner_up), _more(row))
+        (
+            printable(row.cut),
+            bytes_text(row.bytes),
+            seconds_text(row.seconds),
+            printable(row.runner_up),
+            more_text(row.runner_up_seconds, row.seconds) if row.runner_up else "",
+        )
         for row in rows
     ]
     # The runner-up has two columns, so that what it costs more stands under each other.
     cells = [(*HEADER[1:], ""), *others]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = max(LEAST_NAME, WIDTH - sum(widths) - 2 * len(widths))
-    names = [_shortened(_printable(name), room) for name in (HEADER[0], *names)]
+    names = [shortened(printable(name), room) for name in (HEADER[0], *names)]
     name_width = max(map(len, names))
     right = (False, True, True, False, True)
     lines = [
@@ -74,6 +92,7 @@ PROOF: dict[Status, str] = {
     "folded": "no single mesh axis, changed at all nodes and in all repeated layers alike, makes it cheaper",
     "exact": "optimal over the digit tables tried",
     "given": "not searched",
+    "stopped": "the cheapest that was found before the search was stopped",
 }
 
 
@@ -82,7 +101,7 @@ def headline(plan: Plan) -> str:
     mesh = " x ".join(f"{axis.name}:{axis.size}" for axis in plan.machine.axes) or "one device"
     proof = PROOF[plan.status] if plan.gap is None else _certified(plan, plan.gap)
     total = f"{seconds_text(plan.seconds)} a step, {bytes_text(plan.bytes)} sent by each device"
-    return f"{_printable(f'plan for {plan.machine.name} ({mesh}), by {plan.method}')}\n{total}; {proof}"
+    return f"{printable(f'plan for {plan.machine.name} ({mesh}), by {plan.method}')}\n{total}; {proof}"
 
 
 def _certified(plan: Plan, gap: float) -> str:
@@ -95,12 +114,12 @@ def _certified(plan: Plan, gap: float) -> str:
 
 def plan_rows(plan: Plan, full: bool = False) -> list[Row]:
     """One row for each kind of node, in the order of first appearance; nodes that cost nothing only if `full`."""
-    groups: dict[tuple[str, str], list[NodePlan]] = {}
+    if full:
+        return [_row(plan, node_title(node), [node]) for node in plan.nodes]
+    groups: dict[tuple[str, Cut], list[NodePlan]] = {}
     for node in plan.nodes:
-        cut = cut_text(plan, node.cut)
-        if full or node.seconds > 0 or node.bytes:
-            kind = _title(node) if full else kind_of(_title(node))
-            groups.setdefault((kind, str(len(groups)) if full else _plain(cut)), []).append(node)
+        if node.seconds > 0 or node.bytes:
+            groups.setdefault((kind_of(node_title(node)), cut_kind(node)), []).append(node)
     return [_row(plan, kind, nodes) for (kind, _), nodes in groups.items()]
 
 
@@ -111,34 +130,17 @@ def _row(plan: Plan, kind: str, nodes: Sequence[NodePlan]) -> Row:
         count=len(nodes),
         cut=cut_text(plan, first.cut),
         bytes=sum(node.bytes for node in nodes),
-        seconds=sum(node.seconds for node in nodes),
+        seconds=total_seconds(nodes),
         runner_up="" if first.runner_up is None else change_text(plan, first.cut, first.runner_up),
         runner_up_seconds=0.0 if first.runner_up is None else first.runner_up_seconds,
     )
 
 
-def _more(row: Row) -> str:
-    """What the runner-up costs more, with its sign."""
-    if not row.runner_up:
-        return ""
+def more_text(more: float, seconds: float) -> str:
+    """What the runner-up of nodes that take `seconds` costs more, with its sign."""
     # What a plan's own seconds cannot tell apart is no difference.
-    equal = abs(row.runner_up_seconds) <= 1e-9 * max(row.seconds, 1e-9)
-    return "+0 s" if equal else ("" if row.runner_up_seconds < 0 else "+") + seconds_text(row.runner_up_seconds)
-
-
-def _title(node: NodePlan) -> str:
-    """The node's name; of an einsum that has none of its own, its expression."""
-    return node.does if re.fullmatch(r"einsum(_\d+)?(\..*)?", node.name) else node.name
-
-
-def kind_of(name: str) -> str:
-    """`model.layers.3.mlp.gate_proj.linear_12` -> `model.layers.*.mlp.gate_proj.linear`."""
-    return re.sub(r"(?<=\.)\d+(?=\.)", "*", re.sub(r"_\d+(?=$|\.)", "", name))
-
-
-def _plain(cut: str) -> str:
-    """A cut without the numbers of its labels: alike for the same label of every layer."""
-    return re.sub(r"_\d+", "", cut)
+    equal = abs(more) <= 1e-9 * max(seconds, 1e-9)
+    return "+0 s" if equal else ("" if more < 0 else "+") + seconds_text(more)
 
 
 def cut_text(plan: Plan, cut: Sequence[Choice]) -> str:
@@ -153,10 +155,10 @@ def cut_text(plan: Plan, cut: Sequence[Choice]) -> str:
 
 def _together(names: Sequence[str]) -> str:
     """`cpu0`, `cpu1` as `cpu0-1`; other names with commas."""
-    split = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    split = [re.fullmatch(r"(.*?)([0-9]{1,9})", name) for name in names]
     found = [(part[1], int(part[2])) for part in split if part is not None]
     row = [(found[0][0], found[0][1] + k) for k in range(len(names))] if found else []
-    return f"{names[0]}-{row[-1][1]}" if found == row and len(names) > 1 else ",".join(names)
+    return f"{names[0]}-{row[-1][1]}" if len(names) > 1 and row and found == row else ",".join(names)
 
 
 def change_text(plan: Plan, now: Sequence[Choice], other: Sequence[Choice]) -> str:
@@ -166,12 +168,12 @@ def change_text(plan: Plan, now: Sequence[Choice], other: Sequence[Choice]) -> s
     return " ".join(f"{name}:{choice_text(new)}" for name, old, new in found if old != new)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A plan file may come from anywhere: what would move a terminal's cursor does not reach it."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def _shortened(name: str, width: int) -> str:
+def shortened(name: str, width: int) -> str:
     """The name in at most `width` characters: of a longer one the beginning and, mostly, the end."""
     if len(name) <= width:
         return name

@@ -27,13 +27,14 @@ from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Choice, Sharding, choice_text, extent_classes, make_tables
 from einsplit.solver.units import seconds_text
 
-FORMAT = 1
+FORMAT = 2
 MAX_FILE_BYTES = 64 * 2**20
 PLAN_AGAIN = "Plan again, or restore the file from version control."
 
 # searched: the cheapest found. settled: no single mesh axis, changed at all nodes at once, makes it cheaper.
 # folded: so, and in all repeated layers alike. exact: the cheapest over the digit tables tried. given: not searched.
-Status = Literal["searched", "settled", "folded", "exact", "given"]
+# stopped: the cheapest found before time ran out.
+Status = Literal["searched", "settled", "folded", "exact", "given", "stopped"]
 
 Encoded = bytes  # a Plan has a field of that name
 
@@ -48,6 +49,8 @@ class NodePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     bytes: int  # sent by each device to bring the operands here
     runner_up: tuple[Choice, ...] | None = None
     runner_up_seconds: float = 0.0  # more than now, this node changed and all others fixed
+    reads: tuple[int, ...] = ()  # whose values, by their positions among the nodes
+    live_bytes: int = 0  # held by a device while the node runs
     source: str = ""
 
 
@@ -69,6 +72,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     gap: float | None = None
     seconds: float
     bytes: int  # sent by each device in a step
+    bytes_by_axis: dict[str, int] = {}  # likewise, by the mesh axes that a collective is over: "node", "gpu0 x gpu1"
+    peak_bytes: int = 0  # held by a device at once, at most
     digits: dict[Label, tuple[int, ...]]  # extent class -> the mesh axes that may cut it
     nodes: tuple[NodePlan, ...]
 
@@ -127,17 +132,21 @@ def _faults(plan: Plan) -> Iterator[str]:
     num_axes = len(plan.machine.axes)
     if plan.format != FORMAT:
         yield f"$.format: {plan.format}, and plans are made in format {FORMAT}"
-    for key in ("seconds", "bytes", "bound", "gap"):
+    for key in ("seconds", "bytes", "bound", "gap", "peak_bytes"):
         yield from _not_counted(f"$.{key}", getattr(plan, key))
     gap = plan.seconds / plan.bound - 1.0 if plan.bound else 0.0
     if (plan.bound is None) != (plan.gap is None) or abs((plan.gap or 0.0) - gap) > 1e-9 * (1 + abs(gap)):
         yield f"$.bound: bound {plan.bound} and gap {plan.gap} do not fit a plan of {plan.seconds} s"
+    if plan.bytes_by_axis and sum(plan.bytes_by_axis.values()) != plan.bytes:
+        yield f"$.bytes_by_axis: {sum(plan.bytes_by_axis.values()):,} bytes in all, and the plan sends {plan.bytes:,}"
     for label, axes in plan.digits.items():
         if len(set(axes)) != len(axes) or not all(0 <= axis < num_axes for axis in axes):
             yield (f"$.digits[{label!r}]: {list(axes)} are not different axes of a machine that has {num_axes}")
     for at, row in enumerate(plan.nodes):
-        for key in ("seconds", "bytes"):
+        for key in ("seconds", "bytes", "live_bytes"):
             yield from _not_counted(f"$.nodes[{at}].{key}", getattr(row, key))
+        if not all(0 <= operand < at for operand in row.reads):
+            yield f"$.nodes[{at}].reads: {list(row.reads)}, and a node reads earlier ones"
         if not math.isfinite(row.runner_up_seconds):
             yield f"$.nodes[{at}].runner_up_seconds: {row.runner_up_seconds}"
         for key in ("cut", "runner_up"):

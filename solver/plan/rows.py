@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from einsplit.solver.pricing.price import Price
+from einsplit.solver.pricing.price import Price, move_price
+from einsplit.solver.pricing.repartition import repartition
 from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import Choice, Sharding
 
@@ -15,10 +17,21 @@ def row_price(problem: Problem, shardings: Sequence[Sharding], at: int) -> Price
     for edge in problem.memo.edges_of[at]:
         if edge.reader == at:
             price += problem.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
-    for pair in problem.memo.pairs_of[at]:
+    for pair in problem.memo.pairs_of.get(at, ()):
         if pair.further == at:
             price += Price(problem.pair_seconds(pair, shardings[pair.first], shardings[at]))
     return price
+
+
+def bytes_by_axis(problem: Problem, shardings: Sequence[Sharding]) -> dict[str, int]:
+    """Bytes that each device sends, by the mesh axes that a collective is over; slowest first."""
+    machine, found = problem.machine, Counter[tuple[int, ...]]()
+    for edge in problem.edges:
+        left = problem.left(edge.writer, shardings[edge.writer])
+        wanted = problem.wanted(edge, shardings[edge.reader])
+        for move in repartition(left, wanted, problem.memo.aggs[edge.writer], machine.tiers):
+            found[move.axes] += move_price(move, problem.shape(edge.writer), machine).bytes_sent
+    return {" x ".join(machine.axes[axis].name for axis in axes): found[axes] for axes in sorted(found) if found[axes]}
 
 
 def runner_up(problem: Problem, shardings: Sequence[Sharding], at: int) -> tuple[Sharding, float] | None:
@@ -48,7 +61,7 @@ def local_seconds(problem: Problem, shardings: Sequence[Sharding], at: int, own:
         writer = own if edge.writer == at else shardings[edge.writer]
         reader = own if edge.reader == at else shardings[edge.reader]
         total += problem.edge_price(edge, writer, reader).seconds
-    for pair in problem.memo.pairs_of[at]:
+    for pair in problem.memo.pairs_of.get(at, ()):
         first, further = (own if node == at else shardings[node] for node in (pair.first, pair.further))
         total += problem.pair_seconds(pair, first, further)
     return total

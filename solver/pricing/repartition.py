@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from einsplit.solver.pricing.collectives import CollectiveKind
@@ -27,7 +28,8 @@ class Move:
     after: Layout
 
 
-def repartition(source: Layout, target: Layout, agg: str, tiers: Sequence[Sequence[int]]) -> tuple[Move, ...]:
+@lru_cache(maxsize=2**18)  # a search asks for the same few thousand of every tensor
+def repartition(source: Layout, target: Layout, agg: str, tiers: tuple[tuple[int, ...], ...]) -> tuple[Move, ...]:
     """Moves from `source` to `target`; partial entries of `source` combine by `agg`, those of `target` are addends."""
     moves: list[Move] = []
     now = list(source)

@@ -15,19 +15,20 @@ import numpy as np
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
-from einsplit.solver.search.problem import Memo, Problem, Solution
+from einsplit.solver.search.memo import Memo
+from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.search.starts import AxesOf, digit_tables
 from einsplit.solver.sharding import Digits, Sharding, make_tables
 
 MAX_PLANS = 2_000_000
 
 
-def brute(graph: Graph, machine: Machine) -> Solution:
+def brute(memo: Memo) -> Solution:
     """The cheapest of all plans, over the digit tables that a search starts from, idle digits left out.
 
     Raises PlanError past 2e6 plans.
     """
-    memo = Memo(graph, machine)
+    graph, machine = memo.graph, memo.machine
     every = {tuple(row.items()): row for t in digit_tables(graph, machine) for row in _without_idle(graph, machine, t)}
     found = [
         brute_tables(Problem(graph, machine, make_tables(graph, machine.sizes, row), memo)) for row in every.values()
@@ -59,7 +60,7 @@ def brute_tables(problem: Problem) -> Solution:
     ]
     shape = tuple(len(row) for row in options)
     if prod(shape) > MAX_PLANS:
-        raise PlanError(f"brute force over {prod(shape):,} plans: the limit is {MAX_PLANS:,}; use method='sweep'")
+        raise PlanError(f"brute force over {prod(shape):,} plans: the limit is {MAX_PLANS:,}; use method='search'")
     total = np.zeros(shape)
     for node, row in enumerate(options):
         prices = np.array([problem.node_price(node, sharding).seconds for sharding in row])

@@ -18,8 +18,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from einsplit.graph import Graph, Input, Label, Node, node_labels
-from einsplit.solver.pricing.content import node_content
-from einsplit.solver.pricing.forms import Form
 from einsplit.solver.sharding import Sharding, extent_classes
 
 RADIUS = 6  # at less, Llama's norms of one layer are of one class
@@ -59,11 +57,14 @@ def unfolded(graph: Graph) -> Folding:
     return Folding(tuple(every), tuple((at,) for at in every), tuple(map(node_labels, graph.nodes)))
 
 
-def fold(graph: Graph, forms: Sequence[Form]) -> Folding:
-    """The repeated layers of a large graph folded; of a small one every node on its own."""
+def fold(graph: Graph, contents: Sequence[int]) -> Folding:
+    """The repeated layers of a large graph folded; of a small one every node on its own.
+
+    `contents`: by node, a number that is equal for nodes that compute the same.
+    """
     if len(graph.nodes) < MIN_NODES:
         return unfolded(graph)
-    classes = _Classes(graph, _kinds(graph, forms))
+    classes = _Classes(graph, _kinds(graph, contents))
     for at, surroundings in enumerate(classes.surroundings()):
         classes.join(surroundings, at)
     classes.close()
@@ -94,15 +95,15 @@ def folded_classes(graph: Graph, folding: Folding) -> dict[Label, Label]:
     return {label: root(found) for label, found in classes.items()}
 
 
-def _kinds(graph: Graph, forms: Sequence[Form]) -> list[int]:
+def _kinds(graph: Graph, contents: Sequence[int]) -> list[int]:
     """A number for what each node is by itself: equal for equal prices, and for equal places among the outputs."""
     outputs = {at for _, at in graph.outputs}
     numbers: dict[Hashable, int] = {}
     found = []
-    for at, (node, form) in enumerate(zip(graph.nodes, forms, strict=True)):
+    for at, (node, content) in enumerate(zip(graph.nodes, contents, strict=True)):
         sizes = tuple(graph.sizes[label] for label in node_labels(node))
         role = node.role if isinstance(node, Input) else ""
-        key = (node_content(graph, node, form), sizes, tuple(map(len, node.dims)), role, at in outputs)
+        key = (content, sizes, tuple(map(len, node.dims)), role, at in outputs)
         found.append(numbers.setdefault(key, len(numbers)))
     return found
 

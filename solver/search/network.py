@@ -12,7 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from einsplit.solver.search.problem import Edge, Problem, Solution
+from einsplit.solver.search.memo import Edge
+from einsplit.solver.search.problem import Folded, Problem, folded
 from einsplit.solver.search.tropical import PriceTable
 from einsplit.solver.sharding import Choice, Sharding
 
@@ -30,30 +31,27 @@ class Network:
     def num_options(self) -> list[int]:
         return [len(row) for row in self.options]
 
-    def solution(self, chosen: Sequence[int]) -> Solution:
+    def plan(self, chosen: Sequence[int]) -> Folded:
         """The plan of an option for each class."""
-        shardings = [row[choice] for row, choice in zip(self.options, chosen, strict=True)]
-        spread = self.problem.memo.folding.spread(shardings)
-        return Solution(self.problem, spread, self.problem.price(spread).seconds)
+        return folded(self.problem, [row[choice] for row, choice in zip(self.options, chosen, strict=True)])
 
 
-def network(found: Solution, group: Sequence[int], alike: bool) -> Network:
+def network(found: Folded, group: Sequence[int], alike: bool) -> Network:
     """What every class may choose while the axes of the group do, all the same where they are `alike`, and the prices.
 
-    The other axes stand as the plan has them at the first node of each class.
+    The other axes stand as the plan has them.
     """
     problem = found.problem
     firsts = [members[0] for members in problem.memo.folding.members]
-    now = [found.shardings[at] for at in firsts]
-    options = tuple(_options(problem, v, group, sharding, alike) for v, sharding in enumerate(now))
-    standing = tuple(row.index(sharding) for row, sharding in zip(options, now, strict=True))
+    options = tuple(_options(problem, v, group, sharding, alike) for v, sharding in enumerate(found.chosen))
+    standing = tuple(row.index(sharding) for row, sharding in zip(options, found.chosen, strict=True))
     tables = [*_of_nodes(problem, options), *_of_edges(problem, firsts, options), *_of_pairs(problem, firsts, options)]
     return Network(problem, options, standing, tuple(tables))
 
 
 def _options(problem: Problem, variable: int, group: Sequence[int], now: Sharding, alike: bool) -> tuple[Sharding, ...]:
     """The sharding with each choice of the group; the standing one is among them."""
-    per_axis = [problem.variable_choices(variable, axis) for axis in group]
+    per_axis = [problem.class_choices(variable, axis) for axis in group]
     if alike:
         rows: list[tuple[Choice, ...]] = [(c,) * len(group) for c in per_axis[0] if all(c in row for row in per_axis)]
     else:

@@ -1,90 +1,111 @@
 """The tables every optimizer receives: what each node may choose, what it costs, and what each edge costs.
 
-Variables are the nodes of a prepared Graph; a choice of a node is one entry per mesh axis. Prices are kept by content,
-so that repeated layers are priced once.
+Variables are the nodes of a prepared Graph, or classes of nodes that choose alike; a choice is one entry per mesh axis.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from einsplit.dtypes import ITEMSIZE
-from einsplit.graph import Graph, Kernel, Label, aggregated_labels, factors
+from einsplit.graph import Graph, Kernel, factors
 from einsplit.solver.machine import Machine
-from einsplit.solver.pricing.calls import Pair, further_seconds, pairs
-from einsplit.solver.pricing.content import node_content
-from einsplit.solver.pricing.forms import Form, form
+from einsplit.solver.pricing.calls import Pair, further_seconds
 from einsplit.solver.pricing.price import Price, edge_price, node_seconds
-from einsplit.solver.search.fold import fold, folded_classes
+from einsplit.solver.search.memo import Edge, Memo, Seconds
 from einsplit.solver.sharding import (
     PARTIAL,
     Choice,
-    Digits,
     DigitTables,
     Layout,
     Shape,
     Sharding,
     Sum,
-    aggregation,
-    cuttable_labels,
     operand_layout,
     output_layout,
-    sum_choices,
 )
 
-Seconds = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """Operand `number` of node `reader` is node `writer`'s value; number -1: the update of state `reader`."""
-
-    writer: int
-    reader: int
-    number: int
+# By node, what each mesh axis may choose, of what it could: what a user has pinned, or a rival does by design.
+Limits = Mapping[int, tuple[tuple[Choice, ...], ...]]
 
 
 class Problem:
-    """A prepared Graph on a Machine under fixed digit tables."""
+    """A prepared Graph on a Machine under fixed digit tables; `limits` say what nodes may choose, where not all."""
 
-    def __init__(self, graph: Graph, machine: Machine, tables: DigitTables, memo: Memo | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        machine: Machine,
+        tables: DigitTables,
+        memo: Memo | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self.graph = graph
         self.machine = machine
         self.tables = tables
         self.memo = memo or Memo(graph, machine)
+        self.limits = limits or {}
         assert self.memo.machine == machine  # its prices are those of one machine
-        self.edges = self.memo.edges
         self.pairs = self.memo.pairs
-        self._shapes = tuple(
-            Shape(tuple(tables[label] for label in factors(node)), ITEMSIZE[node.dtype]) for node in graph.nodes
-        )
-        number = self.memo.number
-        self._moved = tuple(number((s, agg)) for s, agg in zip(self._shapes, self.memo.aggs, strict=True))
-        self._kinds = tuple(number(self.memo.content(node, tables)) for node in range(len(graph.nodes)))
+        # By node, found when first asked for: most Problems of a search ask for one node of a class.
+        self._shapes: dict[int, Shape] = {}
+        self._moved: dict[int, int] = {}
+        self._kinds: dict[int, int] = {}
 
-    def variable_choices(self, variable: int, axis: int) -> tuple[Choice, ...]:
-        """What an axis may do at all nodes of a folded class, in the labels of the first of them."""
-        first = self.memo.folding.members[variable][0]
-        sums = self.memo.sums_of_all[variable]
-        return tuple(row for row in self.choices(first, axis) if not isinstance(row, Sum) or row in sums)
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        return self.memo.edges
+
+    def shape(self, node: int) -> Shape:
+        """The digits of a node's value."""
+        if node not in self._shapes:
+            row = self.graph.nodes[node]
+            self._shapes[node] = Shape(tuple(self.tables[label] for label in factors(row)), ITEMSIZE[row.dtype])
+        return self._shapes[node]
+
+    def moved(self, node: int) -> int:
+        """Equal for nodes whose values cost the same to move."""
+        if node not in self._moved:
+            self._moved[node] = self.memo.number((self.shape(node), self.memo.aggs[node]))
+        return self._moved[node]
+
+    def kind(self, node: int) -> int:
+        """Equal for nodes that cost the same when cut alike."""
+        if node not in self._kinds:
+            self._kinds[node] = self.memo.number(self.memo.content(node, self.tables))
+        return self._kinds[node]
 
     def choices(self, node: int, axis: int) -> tuple[Choice, ...]:
         """What an axis may do at a node: whole, cut a label whose class has a digit for it, hold addends."""
-        labels = self.memo.labels[node]
-        cuts = tuple(label for label in labels if axis in self.tables[label].axes)
-        return (None, *cuts, *self.memo.sums[node])
+        cuts = tuple(label for label in self.memo.labels[node] if axis in self.tables[label].axes)
+        every = (None, *cuts, *self.memo.sums[node])
+        if node not in self.limits:
+            return every
+        return tuple(choice for choice in every if choice in self.limits[node][axis])
+
+    def class_choices(self, number: int, axis: int) -> tuple[Choice, ...]:
+        """What an axis may do at all nodes of a class that choose alike, in the labels of the first of them."""
+        folding = self.memo.folding
+        first, *others = folding.members[number]
+        sums = self.memo.sums_of_all[number]
+        found = tuple(row for row in self.choices(first, axis) if not isinstance(row, Sum) or row in sums)
+        if not self.limits:
+            return found
+        held = [at for at in others if at in self.limits]
+        return tuple(
+            row for row in found if all(folding.as_of((row,), first, at)[0] in self.choices(at, axis) for at in held)
+        )
 
     def node_price(self, node: int, sharding: Sharding) -> Price:
         """What the node itself costs a device."""
-        key = (self._kinds[node], self.memo.places(node, sharding))
+        key = (self.kind(node), self.memo.places(node, sharding))
         if key not in self.memo.seconds:
             found = self.graph.nodes[node]
-            shapes = tuple(self._shapes[operand.node] for operand in found.operands)
+            shapes = tuple(self.shape(operand.node) for operand in found.operands)
             form_ = self.memo.forms[node]
             self.memo.seconds[key] = node_seconds(found, form_, sharding, shapes, self.tables, self.machine)
         return Price(self.memo.seconds[key])
@@ -93,7 +114,7 @@ class Problem:
         """What two results of one call cost a device less (below 0) where they are cut alike."""
         if not pair.alike(first, further):
             return 0.0
-        key = (self._kinds[pair.further], self.memo.places(pair.further, further))
+        key = (self.kind(pair.further), self.memo.places(pair.further, further))
         if key not in self.memo.further_seconds:
             node = self.graph.nodes[pair.further]
             assert isinstance(node, Kernel)
@@ -114,26 +135,28 @@ class Problem:
         """What moving the writer's value to the reader costs a device."""
         return self.layout_price(edge.writer, self.left(edge.writer, writer), self.wanted(edge, reader))
 
-    def edge_table(self, edge: Edge, left: tuple[Layout, ...], wanted: tuple[Layout, ...]) -> Seconds:
+    def edge_table(self, edge: Edge, left: Sequence[Layout], wanted: Sequence[Layout]) -> Seconds:
         """Seconds of the edge from each layout that its writer may leave to each that its reader may want."""
-        key = (self._moved[edge.writer], left, wanted)
+        rows, columns = ({layout: k for k, layout in enumerate(dict.fromkeys(every))} for every in (left, wanted))
+        key = (self.moved(edge.writer), tuple(rows), tuple(columns))
         if key not in self.memo.edge_tables:
-            rows = [[self.layout_price(edge.writer, a, b).seconds for b in wanted] for a in left]
-            self.memo.edge_tables[key] = np.array(rows)
-        return self.memo.edge_tables[key]
+            found = [[self.layout_price(edge.writer, a, b).seconds for b in columns] for a in rows]
+            self.memo.edge_tables[key] = np.array(found)
+        distinct = self.memo.edge_tables[key]
+        return distinct[np.ix_([rows[layout] for layout in left], [columns[layout] for layout in wanted])]
 
     def layout_price(self, writer: int, left: Layout, wanted: Layout) -> Price:
         """What changing the layout of a node's value costs a device."""
         agg = self.memo.aggs[writer]
         if left == wanted and (agg == "sum" or PARTIAL not in left):
             return Price()
-        key = (self._moved[writer], left, wanted)
+        key = (self.moved(writer), left, wanted)
         if key not in self.memo.edge_prices:
-            self.memo.edge_prices[key] = edge_price(left, wanted, agg, self._shapes[writer], self.machine)
+            self.memo.edge_prices[key] = edge_price(left, wanted, agg, self.shape(writer), self.machine)
         return self.memo.edge_prices[key]
 
     def price(self, shardings: Sequence[Sharding]) -> Price:
-        """What a whole plan costs a device."""
+        """What a whole plan costs a device, given what every node chooses."""
         total = Price()
         for node in range(len(self.graph.nodes)):
             total += self.node_price(node, shardings[node])
@@ -144,86 +167,6 @@ class Problem:
         return total
 
 
-class Memo:
-    """What does not depend on digit tables, and prices by content: shared by the Problems of one search."""
-
-    def __init__(self, graph: Graph, machine: Machine) -> None:
-        self.machine = machine
-        outputs = {at for _, at in graph.outputs}
-        self.forms: tuple[Form, ...] = tuple(
-            form(node, [graph.nodes[row.node].dtype for row in node.operands], graph.sizes) for node in graph.nodes
-        )
-        self.folding = fold(graph, self.forms)
-        self.classes = folded_classes(graph, self.folding)
-        self.aggs = tuple(aggregation(node) for node in graph.nodes)
-        self.labels: tuple[tuple[Label, ...], ...] = tuple(cuttable_labels(node) for node in graph.nodes)
-        sums = _sums(graph)
-        self.sums = tuple(() if at in outputs else found for at, found in enumerate(sums))
-        self.sums_of_all = tuple(
-            tuple(row for row in self.sums[members[0]] if all(row in self.sums[at] for at in members))
-            for members in self.folding.members
-        )
-        self.edges = (
-            *(
-                Edge(operand.node, reader, number)
-                for reader, node in enumerate(graph.nodes)
-                for number, operand in enumerate(node.operands)
-            ),
-            *(Edge(value, state, -1) for state, value in graph.updates),
-        )
-        self.pairs = pairs(graph)
-        self.pairs_of = tuple(
-            tuple(pair for pair in self.pairs if at in (pair.first, pair.further)) for at in range(len(graph.nodes))
-        )
-        variable = self.folding.variable
-        self.folded_edges = Counter((variable[e.writer], variable[e.reader], e.number) for e in self.edges)
-        self.folded_pairs: dict[tuple[int, int], list[Pair]] = {}
-        for pair in self.pairs:
-            self.folded_pairs.setdefault((variable[pair.first], variable[pair.further]), []).append(pair)
-        touching: list[dict[Edge, None]] = [{} for _ in graph.nodes]
-        for edge in self.edges:
-            touching[edge.reader][edge] = touching[edge.writer][edge] = None
-        self.edges_of = tuple(tuple(edges) for edges in touching)
-        self.seconds: dict[tuple[int, tuple[int, ...]], float] = {}
-        self.further_seconds: dict[tuple[int, tuple[int, ...]], float] = {}
-        self.edge_prices: dict[tuple[int, Layout, Layout], Price] = {}
-        self.edge_tables: dict[tuple[int, tuple[Layout, ...], tuple[Layout, ...]], Seconds] = {}
-        forms = zip(graph.nodes, self.forms, strict=True)
-        self._contents = tuple(node_content(graph, node, found) for node, found in forms)
-        self._rows = self.folding.rows
-        self._place = tuple({label: k for k, label in enumerate(row)} for row in self._rows)
-        self._numbers: dict[object, int] = {}
-
-    def number(self, content: object) -> int:
-        """A number for equal contents: hashing a long content once for every node, not for every price."""
-        return self._numbers.setdefault(content, len(self._numbers))
-
-    def content(self, node: int, tables: DigitTables) -> object:
-        """Equal for nodes that cost the same under equal `places`."""
-        digits: tuple[Digits, ...] = tuple(tables[label] for label in self._rows[node])
-        return (self._contents[node], digits)
-
-    def places(self, node: int, sharding: Sharding) -> tuple[int, ...]:
-        """The sharding with each label as its order of appearance; -1 where no label is cut."""
-        place = self._place[node]
-        return tuple(place[choice] if isinstance(choice, str) else -1 for choice in sharding)
-
-
-def _sums(graph: Graph) -> list[tuple[Sum, ...]]:
-    """How each node may carry addends: only of operands that can have any, for a whole value is cheaper as it is."""
-    may_be_partial: list[bool] = []
-    found = []
-    for node in graph.nodes:
-        own = tuple(
-            choice
-            for choice in sum_choices(node)
-            if any(may_be_partial[node.operands[k].node] for k in choice.carriers)
-        )
-        found.append(own)
-        may_be_partial.append(bool(own or aggregated_labels(node)))
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Solution:
     """What every node of a Problem chooses, and what that costs."""
@@ -231,3 +174,41 @@ class Solution:
     problem: Problem
     shardings: tuple[Sharding, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What every class of nodes that choose alike chooses, in the labels of its first node, and what the plan costs."""
+
+    problem: Problem
+    chosen: tuple[Sharding, ...]
+    seconds: float
+
+    def spread(self) -> Solution:
+        """The same, of every node."""
+        return Solution(self.problem, self.problem.memo.folding.spread(self.chosen), self.seconds)
+
+
+def folded(problem: Problem, chosen: Sequence[Sharding]) -> Folded:
+    """A choice of each class, priced."""
+    memo = problem.memo
+    firsts = [members[0] for members in memo.folding.members]
+    seconds = [
+        len(members) * problem.node_price(members[0], sharding).seconds
+        for members, sharding in zip(memo.folding.members, chosen, strict=True)
+    ]
+    for (writer, reader, number), count in memo.folded_edges.items():
+        # Prices are by layout, and those are by position: that of the class's first node is that of all.
+        edge = Edge(firsts[writer], firsts[reader], number)
+        seconds.append(count * problem.edge_price(edge, chosen[writer], chosen[reader]).seconds)
+    for (first, further), pairs in memo.folded_pairs.items():
+        pair = pairs[0]
+        of_first = memo.folding.as_of(chosen[first], firsts[first], pair.first)
+        of_further = memo.folding.as_of(chosen[further], firsts[further], pair.further)
+        seconds.append(len(pairs) * problem.pair_seconds(pair, of_first, of_further))
+    return Folded(problem, tuple(chosen), fsum(seconds))
+
+
+def refolded(found: Solution) -> Folded:
+    """What the first node of every class chooses, as the choice of the class."""
+    return folded(found.problem, [found.shardings[members[0]] for members in found.problem.memo.folding.members])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
 
@@ -48,15 +48,8 @@ def fits(size: int, radices: Sequence[int], max_padding: float = MAX_PADDING) ->
     return pieces <= size and padded - size <= max_padding * size
 
 
-def starts(
-    graph: Graph, machine: Machine, classes: Mapping[Label, Label]
-) -> Iterator[tuple[AxesOf, list[tuple[int, ...]]]]:
-    """Digit tables, and the order in which groups of axes are swept."""
+def sweep_orders(machine: Machine) -> list[list[tuple[int, ...]]]:
+    """In what order groups of axes are swept: slow axes first, fast ones first, tiers as one axis first."""
     singles: list[tuple[int, ...]] = [(axis,) for axis in range(len(machine.axes))]
     coarse = [tier for tier in machine.tiers if len(tier) > 1]
-    orders: list[list[tuple[int, ...]]] = [singles]
-    if len(singles) > 1:
-        orders += [singles[::-1], [*coarse, *singles]]
-    for axes_of in digit_tables(graph, machine, classes):
-        for order in orders:
-            yield axes_of, order
+    return [singles, singles[::-1], [*coarse, *singles]] if len(singles) > 1 else [singles]

@@ -10,60 +10,44 @@ then axis by axis. Small graphs are also solved over all axes at once, which is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import cycle
+from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle, product
 from math import prod
 
-from einsplit.graph import Graph, Label
-from einsplit.solver.machine import Machine
+from einsplit.graph import Label
 from einsplit.solver.search.around import minimise_around
+from einsplit.solver.search.memo import Memo
 from einsplit.solver.search.network import network
-from einsplit.solver.search.problem import Memo, Problem, Solution
-from einsplit.solver.search.starts import AxesOf, digit_tables, starts
+from einsplit.solver.search.problem import Folded, Limits, Problem, folded
+from einsplit.solver.search.starts import AxesOf, digit_tables, sweep_orders
 from einsplit.solver.search.tropical import TooWide, minimise
-from einsplit.solver.sharding import Sharding, make_tables
+from einsplit.solver.search.watch import Watch
 
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once
 # Every start ends with a contraction over all axes where that is small:
 JOINT_CHOICES = 40  # of one node over all axes
 JOINT_NODES = 60
 
-# Relative: prices of plans that are worth the same differ by rounding.
-LEAST_GAIN = 1e-9  # of a sweep that improved the plan
-LEAST_LEAD = 1e-12  # of a start over an earlier one, which is kept where they are equal
-
-Progress = Callable[[float, int], None]  # best seconds so far, sweeps done
+LEAST_GAIN = 1e-9  # share by which a sweep improves a plan: prices of plans that are worth the same differ by rounding
 
 
-def sweep(graph: Graph, machine: Machine, progress: Progress | None = None) -> Solution:
-    """The cheapest plan that sweeps from several starts find. No bound is claimed."""
-    memo = Memo(graph, machine)
-    best: Solution | None = None
-    num_sweeps = 0
-    for axes_of, order in starts(graph, machine, memo.classes):
-        found = _start(graph, machine, memo, axes_of)
-        found, done = _descend(graph, machine, memo, axes_of, order, found)
-        num_sweeps += done
-        if best is None or found.seconds < best.seconds * (1 - LEAST_LEAD):
-            best = found
-        if progress is not None:
-            progress(best.seconds, num_sweeps)
-    assert best is not None
-    return best
+def sweep(memo: Memo, watch: Watch, tables: Sequence[AxesOf], limits: Limits | None = None) -> None:
+    """Offer the cheapest plans that sweeps from several starts find. No bound is claimed."""
+    for axes_of, order in product(tables, sweep_orders(memo.machine)):
+        watch.offer(_descend(start(memo, axes_of, limits), order, watch))
 
 
-def joint(graph: Graph, machine: Machine, rivals: Sequence[Solution] = ()) -> Solution:
+def joint(memo: Memo, rivals: Sequence[Folded] = (), limits: Limits | None = None) -> Folded:
     """The cheapest plan over all axes at once under every start's digit tables, and under those of the rivals.
 
     Raises TooWide where the tables of prices do not fit.
     """
-    memo = Memo(graph, machine)
-    every = tuple(range(len(machine.axes)))
-    starts = [_start(graph, machine, memo, axes_of) for axes_of in digit_tables(graph, machine, memo.classes)]
-    return min((_solve(start, every) for start in (*starts, *rivals)), key=lambda f: f.seconds)
+    every = tuple(range(len(memo.machine.axes)))
+    found = [start(memo, axes_of, limits) for axes_of in digit_tables(memo.graph, memo.machine, memo.classes)]
+    return min((_solve(each, every) for each in (*found, *rivals)), key=lambda f: f.seconds)
 
 
-def settled(found: Solution) -> tuple[Solution, bool]:
+def settled(found: Folded) -> tuple[Folded, bool]:
     """Single axes swept under the digit tables as they are until none improves the plan; and whether that is proven.
 
     It is not where a sweep had to hold nodes as they were.
@@ -80,77 +64,73 @@ def settled(found: Solution) -> tuple[Solution, bool]:
     return found, not any(held.values())
 
 
-def _start(graph: Graph, machine: Machine, memo: Memo, axes_of: Mapping[Label, Sequence[int]]) -> Solution:
-    problem = Problem(graph, machine, make_tables(graph, machine.sizes, axes_of, memo.classes), memo)
-    whole: tuple[Sharding, ...] = tuple((None,) * len(machine.axes) for _ in graph.nodes)
-    return Solution(problem, whole, problem.price(whole).seconds)
+def start(memo: Memo, axes_of: Mapping[Label, Sequence[int]], limits: Limits | None = None) -> Folded:
+    """Everything whole, where that is allowed, under these digit tables."""
+    problem = Problem(memo.graph, memo.machine, memo.tables(axes_of), memo, limits)
+    axes = range(len(memo.machine.axes))
+    classes = range(len(memo.folding.members))
+    return folded(problem, [tuple(problem.class_choices(number, axis)[0] for axis in axes) for number in classes])
 
 
-def _descend(
-    graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, order: Sequence[tuple[int, ...]], found: Solution
-) -> tuple[Solution, int]:
+def _descend(found: Folded, order: Sequence[tuple[int, ...]], watch: Watch) -> Folded:
     """Sweep the groups of `order` round and round until none improves the plan."""
-    idle = num_sweeps = 0
+    idle = 0
     held: dict[tuple[int, ...], frozenset[int]] = {}  # by group: the nodes that its last sweep had to leave as they are
     for group in cycle(order):
         better, held[group] = _swept(found, group, held.get(group, frozenset()))
-        num_sweeps += 1
         idle = 0 if better.seconds < found.seconds * (1 - LEAST_GAIN) else idle + 1
         if better.seconds < found.seconds:
             found = better
+        watch.tell(None, found.seconds)
         # What was held in one sweep may move in the next: two of each group, where any node was.
         if idle >= len(order) * (2 if any(held.values()) else 1):
             break
-    found = _drop_idle_digits(graph, machine, memo, axes_of, found)
-    if len(machine.axes) > 1:
-        found = _try_joint(found, len(machine.axes))
-    return found, num_sweeps
+    found = without_idle_digits(found)
+    if len(found.problem.machine.axes) > 1:
+        found = _try_joint(found)
+    return found
 
 
-def _try_joint(found: Solution, num_axes: int) -> Solution:
+def _try_joint(found: Folded) -> Folded:
     """The exact plan over all axes, where its tables are small enough to be worth a moment."""
-    num_variables = len(found.problem.memo.folding.members)
-    widest = max(_num_joint(found.problem, variable, num_axes) for variable in range(num_variables))
-    if widest > JOINT_CHOICES or num_variables > JOINT_NODES:
+    axes = range(len(found.problem.machine.axes))
+    num_classes = len(found.chosen)
+    widest = max(prod(len(found.problem.class_choices(v, axis)) for axis in axes) for v in range(num_classes))
+    if widest > JOINT_CHOICES or num_classes > JOINT_NODES:
         return found
     try:
-        better = _solve(found, tuple(range(num_axes)))
+        better = _solve(found, tuple(axes))
     except TooWide:
         return found
     return better if better.seconds < found.seconds else found
 
 
-def _num_joint(problem: Problem, variable: int, num_axes: int) -> int:
-    """Choices of a class of nodes over all axes at once."""
-    return prod(len(problem.variable_choices(variable, axis)) for axis in range(num_axes))
-
-
-def _drop_idle_digits(graph: Graph, machine: Machine, memo: Memo, axes_of: AxesOf, found: Solution) -> Solution:
+def without_idle_digits(found: Folded) -> Folded:
     """Without the digits that no node uses: less padding, and blocks in original order. Kept where it is no dearer."""
-    classes = memo.classes
+    problem, memo = found.problem, found.problem.memo
     used = {
-        (classes[choice], axis)
-        for sharding in found.shardings
+        (memo.classes[choice], axis)
+        for sharding in found.chosen
         for axis, choice in enumerate(sharding)
         if isinstance(choice, str)
     }
-    kept = {label: tuple(axis for axis in axes if (label, axis) in used) for label, axes in axes_of.items()}
-    problem = Problem(graph, machine, make_tables(graph, machine.sizes, kept, memo.classes), memo)
-    seconds = problem.price(found.shardings).seconds
-    return Solution(problem, found.shardings, seconds) if seconds <= found.seconds else found
+    every = {memo.classes[label]: problem.tables[label].axes for label in problem.tables}
+    kept = {label: tuple(axis for axis in axes if (label, axis) in used) for label, axes in every.items()}
+    better = folded(Problem(problem.graph, problem.machine, memo.tables(kept), memo, problem.limits), found.chosen)
+    return better if better.seconds <= found.seconds else found
 
 
-def _solve(found: Solution, group: tuple[int, ...]) -> Solution:
+def _solve(found: Folded, group: tuple[int, ...]) -> Folded:
     """The best choices of the axes in `group` at all nodes, the other axes as they stand. Raises TooWide."""
     of = network(found, group, alike=False)
-    return of.solution(minimise(of.num_options, of.tables, JOINT_ENTRIES).choices)
+    return of.plan(minimise(of.num_options, of.tables, JOINT_ENTRIES).choices)
 
 
-def _swept(found: Solution, group: tuple[int, ...], avoid: Collection[int]) -> tuple[Solution, frozenset[int]]:
+def _swept(found: Folded, group: tuple[int, ...], avoid: Collection[int]) -> tuple[Folded, frozenset[int]]:
     """Better choices of a group whose axes choose alike, and the classes that had to stay as they are, if any.
 
     Where none had to, they are the best. `avoid` names classes that should rather move.
     """
     of = network(found, group, alike=len(group) > 1)
     optimum, held = minimise_around(of.num_options, of.tables, of.standing, avoid)
-    return of.solution(optimum.choices), held
+    return of.plan(optimum.choices), held

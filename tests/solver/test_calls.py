@@ -26,12 +26,14 @@ from einsplit.solver.pricing.price import Price
 from einsplit.solver.program import Compute, Program
 from einsplit.solver.program.lower import lower
 from einsplit.solver.search.brute import brute
-from einsplit.solver.search.problem import Memo, Problem
-from einsplit.solver.search.sweep import joint, sweep
+from einsplit.solver.search.memo import Memo
+from einsplit.solver.search.problem import Problem
+from einsplit.solver.search.sweep import joint
 from einsplit.solver.sharding import extent_classes, make_tables
 from tests.support.attention import differentiated
 from tests.support.cuttings import MESHES, Cutting, random_cutting, random_machine
 from tests.support.prices import program_bytes, program_seconds
+from tests.support.searches import swept
 
 
 def real(*shape: int) -> Tensor:
@@ -219,7 +221,7 @@ def test_the_price_of_a_plan_that_is_found_is_that_of_its_program(name: str, mes
     random, graph = Random(name), graph_of(name)
     for _ in range(6):
         machine = random_machine(random, mesh)
-        found = sweep(graph, machine)
+        found = swept(graph, machine)
         program = lower(found)
         assert found.seconds == pytest.approx(program_seconds(program, machine), rel=1e-9, abs=0.0)
         assert calls(program, results(graph, name)) == [NUM_RESULTS[name]]
@@ -232,7 +234,8 @@ def test_all_axes_at_once_are_solved_as_enumeration_solves_them() -> None:
         graph = captured(F.scaled_dot_product_attention, *(real(batch, 1, size, 3) for size in (4, 6, 6)))
         first, further = results(graph, "attention")
         machine = random_machine(random, mesh)
-        best, found = brute(graph, machine), joint(graph, machine)
+        memo = Memo(graph, machine)
+        best, found = brute(memo), joint(memo).spread()
         assert found.seconds == pytest.approx(best.seconds, rel=1e-9, abs=0.0)
         assert found.problem.price(found.shardings).seconds == pytest.approx(best.seconds, rel=1e-9, abs=0.0)
         assert best.shardings[first] == best.shardings[further]

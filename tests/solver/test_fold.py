@@ -16,13 +16,13 @@ from einsplit.graph import Graph, Input
 from einsplit.passes import tidy
 from einsplit.solver.prepare import prepare
 from einsplit.solver.search import fold as folding
+from einsplit.solver.search.memo import Memo
 from einsplit.solver.search.network import network
-from einsplit.solver.search.problem import Memo, Problem, Solution
+from einsplit.solver.search.problem import Folded
 from einsplit.solver.search.starts import digit_tables
-from einsplit.solver.search.sweep import sweep
 from einsplit.solver.search.tropical import minimise
-from einsplit.solver.sharding import make_tables
 from tests.support.cuttings import random_machine
+from tests.support.searches import swept, whole
 
 WIDTH, HEADS = 16, 4
 
@@ -51,13 +51,9 @@ def training(num_layers: int) -> Graph:
     return prepare(tidy(grad(tidy(captured.graph), "output", names)))
 
 
-def start(graph: Graph, mesh: tuple[int, ...], seed: int) -> Solution:
+def start(graph: Graph, mesh: tuple[int, ...], seed: int) -> Folded:
     machine = random_machine(Random(seed), mesh)
-    memo = Memo(graph, machine)
-    tables = make_tables(graph, mesh, digit_tables(graph, machine, memo.classes)[0], memo.classes)
-    problem = Problem(graph, machine, tables, memo)
-    whole = tuple((None,) * len(mesh) for _ in graph.nodes)
-    return Solution(problem, whole, problem.price(whole).seconds)
+    return whole(graph, machine, digit_tables(graph, machine, Memo(graph, machine).classes)[0])
 
 
 def test_the_number_of_variables_does_not_depend_on_the_number_of_layers() -> None:
@@ -74,6 +70,13 @@ def test_every_layers_weight_is_of_one_class_with_its_like_and_with_nothing_else
         assert len(kinds) <= 1 and len(names) in (0, 1, 4), names
 
 
+def priced(found: Folded) -> float:
+    """Seconds of the plan, node by node."""
+    every = found.spread()
+    assert every.seconds == pytest.approx(every.problem.price(every.shardings).seconds, rel=1e-9)
+    return every.seconds
+
+
 @pytest.mark.parametrize("mesh", [(2,), (4,), (2, 2)], ids=str)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_network_prices_what_the_whole_plan_costs(mesh: tuple[int, ...], seed: int) -> None:
@@ -81,11 +84,11 @@ def test_the_network_prices_what_the_whole_plan_costs(mesh: tuple[int, ...], see
     for group in [(axis,) for axis in range(len(mesh))] * 2:
         of = network(found, group, alike=False)
         optimum = minimise(of.num_options, of.tables)
-        assert of.solution(optimum.choices).seconds == pytest.approx(optimum.price, rel=1e-9)
+        assert priced(of.plan(optimum.choices)) == pytest.approx(optimum.price, rel=1e-9)
         chosen = [random.randrange(count) for count in of.num_options]
         price = sum(float(table.prices[tuple(chosen[v] for v in table.variables)]) for table in of.tables)
-        assert of.solution(chosen).seconds == pytest.approx(price, rel=1e-9)
-        found = of.solution(chosen)
+        assert priced(of.plan(chosen)) == pytest.approx(price, rel=1e-9)
+        found = of.plan(chosen)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -93,8 +96,8 @@ def test_layers_cut_alike_are_hardly_dearer_than_layers_cut_each_on_its_own(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, machine = training(3), random_machine(Random(seed), (2,))
-    folded = sweep(graph, machine)
+    folded = swept(graph, machine)
     monkeypatch.setattr(folding, "MIN_NODES", len(graph.nodes) + 1)
     assert Memo(graph, machine).folding.is_trivial
-    alone = sweep(graph, machine)
+    alone = swept(graph, machine)
     assert alone.seconds * (1 - 1e-9) <= folded.seconds <= alone.seconds * 1.02

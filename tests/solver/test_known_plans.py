@@ -17,13 +17,13 @@ from einsplit.solver.machine import Machine, MeshAxis
 from einsplit.solver.prepare import prepare
 from einsplit.solver.program import Program
 from einsplit.solver.search import sweep as search
-from einsplit.solver.search.problem import Memo, Problem, Solution
+from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.search.starts import digit_tables
-from einsplit.solver.search.sweep import sweep
 from einsplit.solver.sharding import PARTIAL, Sharding, Sum, cuttable_labels, extent_classes, make_tables, output_layout
 from tests.support.cuttings import Cutting, run_local
 from tests.support.meaning import meaning
 from tests.support.prices import program_seconds
+from tests.support.searches import swept, whole
 from tests.support.spelled import spelled
 
 ITEMSIZE = 4  # float32
@@ -127,7 +127,7 @@ def test_addends_do_flow_through_the_residual(llama):
 def test_megatron_is_no_cheaper_than_the_plan_that_is_found(llama):
     cutting = megatron(llama[0])
     price = cutting.problem.price(cutting.shardings).seconds
-    assert sweep(llama[0], cutting.problem.machine).seconds <= price * (1 + 1e-9)
+    assert swept(llama[0], cutting.problem.machine).seconds <= price * (1 + 1e-9)
 
 
 # -------------------------------------------------------------------------------- vocabulary-parallel embedding
@@ -154,14 +154,14 @@ def without(graph: Graph, mesh: Machine, label: Label) -> float:
     gone = extent_classes(graph)[label]
     tables = [{**table, gone: ()} for table in digit_tables(graph, mesh) if table[gone]]
     assert tables, f"{label} could not be cut anyway"
-    starts = [search._start(graph, mesh, Memo(graph, mesh), table) for table in tables]
+    starts = [whole(graph, mesh, table) for table in tables]
     return min(search._solve(start, (0,)).seconds for start in starts)
 
 
 @pytest.mark.parametrize("size", [2, 4])
 def test_a_vocabulary_parallel_embedding_is_the_optimum_of_its_graph(size):
     graph, mesh = vocabulary_graph(), machine(size)
-    found = sweep(graph, mesh)
+    found = swept(graph, mesh)
     program = program_of(found)
     (reduced,) = program.collectives  # one, and of the few rows that were asked for, never of the table
     assert reduced.kind in ("all_reduce", "reduce_scatter")
@@ -206,7 +206,7 @@ def attention_graph() -> Graph:
 def test_an_all_to_all_from_sequence_to_heads_is_the_optimum_of_its_graph():
     graph = attention_graph()
     prepared, mesh = prepare(graph), machine(4, bytes_per_second=1e8, latency_seconds=1e-7)
-    found = sweep(prepared, mesh)
+    found = swept(prepared, mesh)
     program = program_of(found)
     assert [c.kind for c in program.collectives] == ["all_to_all"] * 4  # q, k, v, and what attention gives
     block = LENGTH * HEADS * HEAD * 8 // 4
@@ -221,4 +221,4 @@ def test_an_all_to_all_from_sequence_to_heads_is_the_optimum_of_its_graph():
 def test_attention_is_dearer_where_heads_or_sequence_may_not_be_cut(name, dimension):
     graph, mesh = prepare(attention_graph()), machine(4, bytes_per_second=1e8, latency_seconds=1e-7)
     dims = graph.nodes[graph.inputs[name]].dims
-    assert without(graph, mesh, dims[dimension][0]) > 1.02 * sweep(graph, mesh).seconds
+    assert without(graph, mesh, dims[dimension][0]) > 1.02 * swept(graph, mesh).seconds

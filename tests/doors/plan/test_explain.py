@@ -37,7 +37,7 @@ def test_the_whole_table():
     free = row("x.use", ("b", "b"), 0.0)
     plan = msgspec.structs.replace(with_rows(*layers, head, free), seconds=0.0105, bytes=1_512_288)
     assert plan_table(plan).splitlines() == [
-        "plan for test (axis0:2 x axis1:2), by sweep",
+        "plan for test (axis0:2 x axis1:2), by search",
         "10.5 ms a step, 1.51 MB sent by each device; "
         "no single mesh axis, changed at all nodes at once, makes it cheaper",
         "",
@@ -118,10 +118,10 @@ def test_seconds_have_three_digits_and_a_unit(value, text):
 def test_methods_say_what_is_proven_of_their_plans():
     graph = mlp_graph(batch=2, hidden=2)
     said = {
-        method: str(make(graph, 2, method)).splitlines()[1].split("; ")[1] for method in ("sweep", "joint", "whole")
+        method: str(make(graph, 2, method)).splitlines()[1].split("; ")[1] for method in ("search", "joint", "whole")
     }
     assert said == {
-        "sweep": "optimal over the digit tables tried",
+        "search": "optimal over the digit tables tried",
         "joint": "optimal over the digit tables tried",
         "whole": "not searched",
     }
@@ -150,11 +150,11 @@ def test_what_cannot_be_planned_is_a_plan_error_with_a_way_out():
     graph = mlp_graph()
     with pytest.raises(PlanError, match=r"^unknown method 'swep'\.\n  Did you mean 'sweep'\?$"):
         make(graph, 2, "swep")
-    with pytest.raises(PlanError, match=r"^brute force over .* plans: the limit is .*; use method='sweep'$"):
+    with pytest.raises(PlanError, match=r"^brute force over .* plans: the limit is .*; use method='search'$"):
         make(graph, 8, "brute")
-    with pytest.raises(PlanError, match=r"^method 'joint' cannot plan this graph: (.|\n)*\n  Use method='sweep'\.$"):
+    with pytest.raises(PlanError, match=r"^method 'joint' cannot plan this graph: (.|\n)*\n  Use method='search'\.$"):
         make(graph, 256, "joint")
-    with pytest.raises(PlanError, match=r"^brute force over more than 2,000,000 plans\.\n  Use method='sweep'\.$"):
+    with pytest.raises(PlanError, match=r"^brute force over more than 2,000,000 plans\.\n  Use method='search'\.$"):
         make(mlp_graph(batch=2**16), 2**16, "brute")
     slow = msgspec.structs.replace(machine(2), flops_per_second=5e-324)
     with pytest.raises(PlanError, match=r"^no finite price on machine 'test'"):
@@ -178,11 +178,12 @@ def test_a_machine_is_a_count_a_name_a_file_or_a_machine(tmp_path):
 
 def test_one_device_has_nothing_to_choose():
     plan = make(mlp_graph(), 1)
-    assert str(plan).startswith("plan for cpu-1 (one device), by sweep\n") and plan.bytes == 0
+    assert str(plan).startswith("plan for cpu-1 (one device), by search\n") and plan.bytes == 0
     assert all(row.cut == () and row.runner_up is None for row in plan.nodes)
 
 
 def test_progress_is_told_while_searching():
     told = []
-    make(mlp_graph(), 4, progress=lambda best, sweeps: told.append((best, sweeps)))
-    assert len(told) > 1 and told == sorted(told, key=lambda one: (-one[0], one[1]))
+    make(mlp_graph(), 4, progress=told.append)
+    assert len(told) > 1 and told == sorted(told, key=lambda one: (-one.best, one.elapsed))
+    assert told[-1].bound is not None and 0 <= told[-1].gap < 1e-6
