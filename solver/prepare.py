@@ -7,7 +7,8 @@
 - Attention becomes the logsumexp of its scores and, given that, a sum over keys: partial results of both combine, and
   where both are cut alike one call makes them (`einsplit.kernels.attention`).
 - A value that several read is read through a *use node*, an identity with a sharding of its own: a repartition that the
-  readers share is then one edge, paid once. So is every output: addends never leave the devices uncombined.
+  readers share is then one edge, paid once. So is every output: addends never leave the devices uncombined. Readers in
+  the forward part and after it share one each: what is held between them may be less than what they read.
 """
 
 from __future__ import annotations
@@ -144,44 +145,89 @@ def split_attention(graph: Graph) -> Graph:
 
 
 def insert_uses(graph: Graph) -> Graph:
-    """An identity before the readers of every value that has several, before results of one call, before outputs."""
-    first = {pair.further: pair.first for pair in pairs(graph)}
-    calls = {at: first.get(at, at) for at in (*first, *first.values())}
-    # Results of one call are one reader: cut alike, they read once.
-    readers = {
-        (o.node, (calls[at],) if at in calls else (at, k))
-        for at, n in enumerate(graph.nodes)
-        for k, o in enumerate(n.operands)
-    }
-    readings = Counter(node for node, _ in readers)
-    readings.update(at for _, at in graph.outputs)
-    readings.update(value for _, value in graph.updates)
-    new = Rewriting(graph)
-    read_by: dict[tuple[int, int], int] = {}  # (call, value) -> its use node
-    for at, node in enumerate(graph.nodes):
-        moved = new.moved(node)
-        if at in calls:
+    """An identity before the readers of every value that has several, before results of one call, before outputs.
+
+    Where readers stand in the forward part and after it, those of either have one more of their own: what the first
+    identity holds in between may be less than what they read, and is then brought together twice.
+    """
+    new = _Uses(graph)
+    for at in range(len(graph.nodes)):
+        new.add(at)
+    return new.finish()
+
+
+class _Uses:
+    """A Graph being written anew, with its use nodes."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.new = Rewriting(graph)
+        first = {pair.further: pair.first for pair in pairs(graph)}
+        self.calls = {at: first.get(at, at) for at in (*first, *first.values())}
+        self.later = _after_forward(graph)
+        # By value and by whether it is read after the forward part: results of one call are one reader.
+        readers = {
+            (o.node, (self.calls[at],) if at in self.calls else (at, k))
+            for at, n in enumerate(graph.nodes)
+            for k, o in enumerate(n.operands)
+        }
+        self.readings = Counter((node, reader[0] in self.later) for node, reader in readers)
+        self.readings.update((at, False) for _, at in graph.outputs)
+        self.readings.update((value, True) for _, value in graph.updates)
+        self.read_by: dict[tuple[int, int], int] = {}  # (call, value) -> its use node
+        self.used: dict[tuple[int, bool], int] = {}  # (value, whether after the forward part) -> what is read
+
+    def add(self, at: int) -> None:
+        """A node, its operands read through their use nodes, and its own use nodes."""
+        node, call = self.graph.nodes[at], self.calls.get(at)
+        if call == at:
             for o in node.operands:
-                if calls[at] == at and (at, o.node) not in read_by:
-                    value = graph.nodes[o.node]
-                    read_by[at, o.node] = new.add(_identity(new.at[o.node], value, f"{value.name}.read"))
-            rows = (Operand(read_by.get((calls[at], o.node), new.at[o.node]), o.labels) for o in node.operands)
-            moved = msgspec.structs.replace(node, operands=tuple(rows))
-        own = new.add(moved)
-        new.at[at] = new.add(_identity(own, node, f"{node.name}.use")) if readings[at] > 1 else own
-    outputs = []
-    for name, at in graph.outputs:
-        outputs.append((name, new.add(_identity(new.at[at], graph.nodes[at], f"{name}.out"))))
-    # An update rests in its state's own layout: the state is the input itself, not a reading of it.
-    states = {node.name: at for at, node in enumerate(new.nodes) if isinstance(node, Input)}
-    updates = tuple((states[graph.nodes[state].name], new.at[value]) for state, value in graph.updates)
-    return Graph(tuple(new.nodes), graph.sizes, tuple(outputs), updates)
+                if (at, o.node) not in self.read_by:
+                    value = self.graph.nodes[o.node]
+                    found = self._identity(self.used[o.node, at in self.later], o.node, f"{value.name}.read")
+                    self.read_by[at, o.node] = found
+        rows = []
+        for o in node.operands:
+            # What completes a further result is no operand of the call.
+            of_call = None if call is None else self.read_by.get((call, o.node))
+            rows.append(Operand(self.used[o.node, at in self.later] if of_call is None else of_call, o.labels))
+        own = self.new.add(msgspec.structs.replace(node, operands=tuple(rows)) if rows else node)
+        self.new.at[at] = own
+        early, late = self.readings[at, False], self.readings[at, True]
+        if early + late > 1:
+            own = self._identity(own, at, f"{node.name}.use")
+        for is_late, count, suffix in ((False, early, "forward"), (True, late, "after")):
+            apart = count > 1 and count < early + late
+            self.used[at, is_late] = self._identity(own, at, f"{node.name}.{suffix}") if apart else own
+
+    def finish(self) -> Graph:
+        graph = self.graph
+        outputs = tuple((name, self._identity(self.used[at, False], at, f"{name}.out")) for name, at in graph.outputs)
+        # An update rests in its state's own layout: the state is the input itself, not a reading of it.
+        updates = tuple((self.new.at[state], self.used[value, True]) for state, value in graph.updates)
+        return Graph(tuple(self.new.nodes), graph.sizes, outputs, updates)
+
+    def _identity(self, read: int, of: int, name: str) -> int:
+        """A use node, named so, of the value of node `of`, which is read at position `read` of the new graph."""
+        node = self.graph.nodes[of]
+        labels = factors(node)
+        return self.new.add(
+            Einsum(
+                name=name,
+                operands=(Operand(read, labels),),
+                dims=node.dims,
+                join=operand(0),
+                agg="sum",
+                dtype=node.dtype,
+                source=node.source,
+            )
+        )
 
 
-def _identity(at: int, node: Node, name: str) -> Einsum:
-    """A use node of the value of `node`, which stands at position `at`."""
-    labels = factors(node)
-    read = (Operand(at, labels),)
-    return Einsum(
-        name=name, operands=read, dims=node.dims, join=operand(0), agg="sum", dtype=node.dtype, source=node.source
-    )
+def _after_forward(graph: Graph) -> frozenset[int]:
+    """Nodes that no output needs: gradients and what they make of the state."""
+    needed = {at for _, at in graph.outputs}
+    for at in reversed(range(len(graph.nodes))):
+        if at in needed:
+            needed.update(operand.node for operand in graph.nodes[at].operands)
+    return frozenset(range(len(graph.nodes))) - needed

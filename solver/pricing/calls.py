@@ -1,7 +1,7 @@
 """Results of one call: kernel nodes that differ in which result they are. Cut as the first is, all are made at once.
 
     seconds(call) = seconds(first) + sum over further results of
-                    max(own operations / flops_per_second, bytes written / memory_bytes_per_second)
+                    max(own operations / rate, bytes written / memory_bytes_per_second)
 
 What a further result saves against a call of its own is a price of two nodes, as that of an edge is. A result may need
 completion, by operands that the call does not have: attention's values, where devices cut the keys
@@ -20,6 +20,7 @@ from einsplit.kernels.attention import COMPLETIONS
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.forms import Form, share
 from einsplit.solver.pricing.price import cut_axes, node_seconds
+from einsplit.solver.pricing.rates import operations_per_second
 from einsplit.solver.sharding import Choice, DigitTables, Shape, Sharding
 
 Places = Mapping[Label, int]
@@ -120,9 +121,11 @@ def _local(node: Kernel, sharding: Sharding, tables: DigitTables) -> dict[Label,
 
 def further_seconds(node: Kernel, sharding: Sharding, tables: DigitTables, machine: Machine) -> float:
     """Seconds that a further result adds to the call, its completion among them."""
-    written = prod(_local(node, sharding, tables)[label] for label in factors(node)) * ITEMSIZE[node.dtype]
-    own = own_operations(node, sharding, tables) / machine.flops_per_second
-    seconds = max(own, written / machine.memory_bytes_per_second)
+    local = _local(node, sharding, tables)
+    written = prod(local[label] for label in factors(node)) * ITEMSIZE[node.dtype]
+    # A further result is in the dtype of what it is computed from; only sums of a row are not, which are few.
+    rate = operations_per_second(node, Form("kernel", dtype=node.dtype), local, tables, machine)
+    seconds = max(own_operations(node, sharding, tables) / rate, written / machine.memory_bytes_per_second)
     completed = completion(node, sharding)
     if completed is None:
         return seconds

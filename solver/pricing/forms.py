@@ -35,6 +35,7 @@ class Form:
     keys: tuple[Key, ...] = ()  # lookup, scatter, grouped
     join: Expr | None = None  # lookup, scatter: the join of the operands and of whether the keys are met
     product: tuple[int, int] | None = None  # grouped: the operands that are multiplied
+    dtype: str = ""  # kernel: of its first operand
 
     @property
     def chosen(self) -> tuple[Label, ...]:
@@ -66,7 +67,7 @@ def form(node: Node, dtypes: Sequence[str], sizes: Mapping[Label, int] = Mapping
     if isinstance(node, Input):
         return Form("input")
     if isinstance(node, Kernel):
-        return Form("kernel")
+        return Form("kernel", dtype=dtypes[0] if dtypes else "")
     summed = aggregated_labels(node)
     if not summed:
         is_alias = node.join == operand(0) and node.operands[0].labels == factors(node)

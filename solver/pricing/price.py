@@ -1,13 +1,14 @@
 """Seconds and bytes of a node, of an edge, of a whole plan.
 
     pass(bytes)      = launch + bytes / memory_bytes_per_second
-    seconds(node)    = launch + max(operations / flops_per_second, bytes / memory_bytes_per_second)
+    seconds(node)    = launch + max(operations / rate, bytes / memory_bytes_per_second)
                        + sum over its masks of pass(local bytes)
     seconds(move)    = pass(local bytes)  [+ rounds * latency + bytes sent / bytes_per_second]
     seconds(edge)    = sum over its moves
     seconds(plan)    = sum over nodes + sum over edges
 
-Compute plus communication: overlap is not priced. Every instruction of the Program is priced exactly once.
+The rate is `flops_per_second`, or that of a matrix multiplication (`pricing.rates`). Compute plus communication:
+overlap is not priced. Every instruction of the Program is priced exactly once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from einsplit.graph import Label, Node, factors, node_labels
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.collectives import collective_bytes, collective_rounds
 from einsplit.solver.pricing.forms import Form, masked_operands, operations, read_labels
+from einsplit.solver.pricing.rates import operations_per_second
 from einsplit.solver.pricing.repartition import Move, repartition
 from einsplit.solver.sharding import DigitTables, Layout, Shape, Sharding
 
@@ -40,18 +42,17 @@ def pass_seconds(nbytes: int, machine: Machine) -> float:
     return machine.launch_seconds + nbytes / machine.memory_bytes_per_second
 
 
-def compute_seconds(num_operations: int, nbytes: int, machine: Machine) -> float:
-    """Roofline of one kernel: Williams, Waterman, Patterson 2009."""
-    flops, memory = num_operations / machine.flops_per_second, nbytes / machine.memory_bytes_per_second
-    return machine.launch_seconds + max(flops, memory)
+def compute_seconds(num_operations: int, per_second: float, nbytes: int, machine: Machine) -> float:
+    """Roofline of one kernel: Williams, Waterman, Patterson 2009. `per_second`: how many of its operations."""
+    return machine.launch_seconds + max(num_operations / per_second, nbytes / machine.memory_bytes_per_second)
 
 
 def move_price(move: Move, shape: Shape, machine: Machine) -> Price:
     """One move of a repartition. Packing and unpacking are a pass each over what goes and what comes."""
-    before = shape.elements(move.before)
     after = shape.elements(move.after)
     if move.kind == "slice" or move.kind == "zero":
         return Price(pass_seconds(2 * after * shape.itemsize, machine))
+    before = shape.elements(move.before)
     sizes = [machine.axes[axis].size for axis in move.axes]
     sent = collective_bytes(move.kind, before, shape.itemsize, sizes)
     link = machine.axes[move.axes[0]]
@@ -61,10 +62,8 @@ def move_price(move: Move, shape: Shape, machine: Machine) -> Price:
 
 def edge_price(source: Layout, target: Layout, agg: str, shape: Shape, machine: Machine) -> Price:
     """Everything between a producer's value and a reader's operand."""
-    total = Price()
-    for move in repartition(source, target, agg, machine.tiers):
-        total += move_price(move, shape, machine)
-    return total
+    moves = [move_price(move, shape, machine) for move in repartition(source, target, agg, machine.tiers)]
+    return moves[0] if len(moves) == 1 else sum(moves, Price())
 
 
 def cut_axes(sharding: Sharding, label: Label) -> tuple[int, ...]:
@@ -86,7 +85,8 @@ def node_seconds(
         taken = read_labels(node, found, k)
         if taken is not None:
             read[k] = prod(local[label] for label in taken) * shape.itemsize
-    return compute_seconds(operations(node, found, local, tables), sum(read) + written, machine) + masks
+    rate = operations_per_second(node, found, local, tables, machine)
+    return compute_seconds(operations(node, found, local, tables), rate, sum(read) + written, machine) + masks
 
 
 def held_elements(node: Node, number: int, sharding: Sharding, tables: DigitTables) -> tuple[int, ...]:

@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a user enters by: only the doors may import all three packages. The rest of einsplit/ is the core.
-DOORS = ("__init__", "__main__", "api", "capture", "cli", "eager", "parallelized", "report", "training")
+DOORS = (
+    "__init__",
+    "__main__",
+    "api",
+    "calibrate",
+    "capture",
+    "cli",
+    "eager",
+    "huggingface",
+    "parallelized",
+    "report",
+    "training",
+)
 # What may call a door from the core: an einsum or a kernel on torch tensors, loaded by who has loaded torch.
 TO_EAGER = ("einsplit.einsum.door", "einsplit.kernels.door")
 # What the runtime may know of the solver.
