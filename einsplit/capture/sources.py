@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -13,8 +14,8 @@ from types import FrameType
 import torch
 from torch.fx import Node
 from torch.fx.traceback import annotate
-from torch.overrides import TorchFunctionMode
 
+from einsplit.capture.calls import EveryCall
 from einsplit.errors import CaptureError
 
 _OTHERS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent))
@@ -23,21 +24,14 @@ _TRACING = str(Path(__file__).parent / "export" / "tracing.py")  # which calls t
 _KEY = "einsplit.line"
 
 
-class RecordedLines(TorchFunctionMode):
+class RecordedLines(EveryCall):
     """Inside, every operator that torch.export records is told the user's line that called it.
 
     torch itself records the lines of methods that are named `forward`, and no others.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Sequence[type],
-        args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        with annotate({_KEY: _line_of_frame(sys._getframe(1))}):
-            return func(*args, **(kwargs or {}))
+    def around(self, func: Callable[..., object]) -> AbstractContextManager[object]:
+        return annotate({_KEY: _line_of_frame(sys._getframe(1))})
 
 
 def line_of_node(node: Node) -> str:

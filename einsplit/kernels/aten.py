@@ -71,7 +71,7 @@ def missing_gradient(attributes: Mapping[str, object], operands: Sequence[tuple[
     metas = [torch.empty(shape, dtype=torch_dtype(dtype), device="meta") for shape, dtype in operands]
     try:
         call_gradient(attributes, metas)
-    except RuntimeError as error:  # NotImplementedError among them
+    except RuntimeError as error:  # torch has no class of its own for it; NotImplementedError is one too
         return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return ""
 

@@ -171,8 +171,8 @@ class Parallelized(Generic[P, R]):
                     session.put(name, tensor)
                     compiled.shipped[name] = version
             return session.step(compiled.captured.feed(signature.tensors))
-        except BaseException:
-            compiled.close()  # the devices no longer agree: the next call starts new ones
+        except BaseException:  # Ctrl-C too: whatever ends a step midway, the devices no longer agree
+            compiled.close()  # the next call starts new ones
             raise
 
     def _open(self, compiled: _Compiled) -> Session:

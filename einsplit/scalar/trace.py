@@ -6,6 +6,7 @@
 """
 
 import inspect
+import typing
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -18,8 +19,7 @@ from einsplit.scalar.operators import Arithmetic, Number
 class Symbol(Arithmetic):
     """A scalar that is not known yet. Every operation on it, `==` and `!=` included, gives another Symbol."""
 
-    __slots__ = ("expr",)
-    __hash__ = None  # type: ignore[assignment]
+    __slots__ = ("expr",)  # no hash: a class that says what `==` is has none unless it says so
 
     def __init__(self, expr: Expr) -> None:
         self.expr = expr
@@ -27,11 +27,12 @@ class Symbol(Arithmetic):
     def _apply(self, op: str, *args: object) -> "Symbol":
         return _call(op, *args)
 
-    def __eq__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return _call("eq", self, other)
+    # Every object promises a bool here, and a Symbol is what comes: it stands for one, as numpy's arrays do.
+    def __eq__(self, other: object) -> bool:
+        return typing.cast("bool", _call("eq", self, other))
 
-    def __ne__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return _call("ne", self, other)
+    def __ne__(self, other: object) -> bool:
+        return typing.cast("bool", _call("ne", self, other))
 
     def __array_ufunc__(self, ufunc: Callable[..., object], method: str, *inputs: object, **_: object) -> "Symbol":
         """numpy's own functions work on symbols where the algebra has them."""

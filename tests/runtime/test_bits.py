@@ -14,6 +14,7 @@ from einsplit.runtime.session import Session
 from einsplit.solver.machine import cpu
 from einsplit.solver.prepare import prepare
 from einsplit.solver.program import Program
+from tests.support import decoders
 from tests.support.cuttings import MESHES, random_cutting, random_machine, run_local
 from tests.support.graphs import random_case
 
@@ -24,19 +25,8 @@ Tensors = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def llama() -> tuple[torch.nn.Module, torch.Tensor]:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.LlamaConfig(
-        vocab_size=200,
-        hidden_size=64,
-        intermediate_size=172,
-        num_hidden_layers=2,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        max_position_embeddings=64,
-        use_cache=False,
-    )
-    torch.manual_seed(0)
-    return transformers.LlamaForCausalLM(config).eval(), torch.randint(0, 200, (4, 24))
+    model = decoders.llama(vocabulary=200, hidden=64, inner=172, heads=8, kv_heads=4, use_cache=False)
+    return model.eval(), torch.randint(0, 200, (4, 24))
 
 
 def planned(llama: tuple[torch.nn.Module, torch.Tensor], devices: int) -> tuple[Program, Tensors]:

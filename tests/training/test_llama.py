@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM
 
 import einsplit
+from tests.support import decoders
 
 NUM_STEPS, BATCH, SEQ, RATE = 50, 8, 24, 3e-3
 
@@ -28,22 +28,11 @@ def batches() -> tuple[tuple[Tensor, Tensor], ...]:
     return tuple((row[:, :-1].contiguous(), row[:, 1:].contiguous()) for row in rows)
 
 
-def llama() -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=256,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    return LlamaForCausalLM(config)
+def llama() -> nn.Module:
+    return decoders.llama(vocabulary=256, hidden=32, inner=64, tie_word_embeddings=True)
 
 
-def next_byte_loss(model: LlamaForCausalLM, ids: Tensor, following: Tensor) -> Tensor:
+def next_byte_loss(model: nn.Module, ids: Tensor, following: Tensor) -> Tensor:
     logits = model(input_ids=ids, use_cache=False).logits
     return cross_entropy(logits.flatten(0, 1), following.flatten())
 

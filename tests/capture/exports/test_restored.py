@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import transformers
 from torch import Tensor, nn
 
 import einsplit
 from einsplit.capture import capture
 from einsplit.errors import CaptureError
+from tests.support import decoders
 
 X, Y = torch.ones(1, 2), torch.ones(3, 2)
 
@@ -111,16 +111,7 @@ def test_a_buffer_that_is_registered_on_the_way_is_taken_back_and_told_of() -> N
 
 
 def test_hidden_states_of_a_llama_are_as_many_at_every_shape() -> None:
-    config = transformers.LlamaConfig(
-        vocab_size=16,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        use_cache=False,
-    )
-    model = transformers.LlamaForCausalLM(config).eval()
+    model = decoders.llama(vocabulary=16, hidden=8, inner=8, heads=2, kv_heads=1, use_cache=False).eval()
     with torch.no_grad(), einsplit.parallelize(model, devices=1) as parallel, warnings.catch_warnings():
         for size in (5, 4):
             tokens = torch.arange(size)[None]

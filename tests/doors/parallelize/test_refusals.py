@@ -31,7 +31,14 @@ pytestmark = pytest.mark.usefixtures("no_device_threads")
             "devices=8: machine 'cpu-4' has 4 (2 x 2); leave the number out to use them all",
         ),
         ({"devices": 8, "machine": cpu(4)}, MachineError, "devices=8: machine 'cpu-4' has 4"),
-        ({"machine": "tpu"}, MachineError, "machine 'tpu' is neither a preset (cpu, cpu-N) nor a file"),
+        (
+            {"machine": "tpu"},
+            MachineError,
+            "machine 'tpu' is neither a preset nor a file.\n"
+            "  Did you mean 'cpu'?\n"
+            "  Presets: cpu, cpu-N, a100x8, h100x8, h200x8, b200x72, fewer GPUs of a node (h100x4), several nodes "
+            "(h100x8x16).",
+        ),
         (
             {"machine": ["cpu"]},
             MachineError,
@@ -106,7 +113,7 @@ def test_a_plan_says_for_which_machine(net, x):
 
 def test_plan_shows_the_plan_of_a_call_and_runs_nothing(net, x):
     fast = parallelize(net, devices=2)
-    assert str(fast.plan(x)).startswith("plan for cpu-2 (cpu:2), by sweep\n")
+    assert str(fast.plan(x)).startswith("plan for cpu-2 (cpu:2), by search\n")
     assert not device_threads()
 
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import einsplit.runtime.kernels.einsum as torch_room
 from einsplit.capture import capture
 from einsplit.einsum import einsum
 from einsplit.evaluate import evaluate
 from einsplit.graph import Einsum, Input
 from einsplit.scalar.trace import maximum
+from einsplit.solver.program import limits
 from tests.language.einsums.cases import Case, cases
 from tests.language.einsums.loop import agrees
 
@@ -40,7 +40,7 @@ def test_sums_of_products_of_tensors_are_those_of_arrays(case: Case) -> None:
 @given(st.sampled_from(["int", "float", "bool"]).flatmap(cases), st.integers(1, 9))
 def test_chunks_that_bound_the_memory_change_nothing(case: Case, most: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch_room, "MAX_JOINED", most)
+        patch.setattr(limits, "MAX_JOINED", most)
         agrees(case, called(case))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch.overrides import TorchFunctionMode
 
+from einsplit.capture.calls import EveryCall
 from einsplit.capture.torch_private import GRADIENT_TRANSFORMS, MODULE_HOOKS, TENSOR_HOOKS
 from einsplit.errors import CaptureError
 
@@ -29,23 +30,17 @@ class AsksForGradients(Exception):
     """Raised from within the traced function; arguments are what is wrong, and what to change."""
 
 
-class WatchedGradients(TorchFunctionMode):
+class WatchedGradients(EveryCall):
     """Inside, a call that asks for gradients raises AsksForGradients, and while training one that registers a hook."""
 
     def __init__(self, training: bool) -> None:
         super().__init__()
         self._refused = {**_ALWAYS, **(_IN_TRAINING if training else {})}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Sequence[type],
-        args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
+    def around(self, func: Callable[..., object]) -> AbstractContextManager[object]:
         if func in self._refused:
             raise AsksForGradients(*self._refused[func])
-        return func(*args, **(kwargs or {}))
+        return nullcontext()
 
 
 def asked_for_gradients(error: BaseException) -> tuple[str, str] | None:

@@ -24,6 +24,8 @@ from einsplit.dtypes import wide
 from einsplit.scalar import Expr, call, cast, const, operand
 from einsplit.torch_dtypes import torch_dtype
 
+Part = Known | None  # of what an operator may be called without
+
 
 def normalised(
     reader: Reader, x: Known, dims: Sequence[int], eps: float, centre: bool, weight: Known | None, bias: Known | None
@@ -165,14 +167,7 @@ def kept_batch_norm(
 
 @rule("aten._native_batch_norm_legit_no_training.default")
 def settled_batch_norm(
-    reader: Reader,
-    x: Known,
-    weight: Known | None,
-    bias: Known | None,
-    mean: Known,
-    variance: Known,
-    momentum: float,
-    eps: float,
+    reader: Reader, x: Known, weight: Part, bias: Part, mean: Known, variance: Known, momentum: float, eps: float
 ) -> object:
     """Batch norm by the running statistics; of the batch's own, which are not made, tensors without elements."""
     normal = batch_norm(reader, x, weight, bias, mean, variance, False, momentum, eps)

@@ -1,0 +1,1 @@
+"""Seconds and bytes, counted anew: what each device does, holds and sends."""
