@@ -18,12 +18,22 @@ import msgspec
 
 from benchmarks.report import ROOT, Table
 from einsplit.graph import Graph
+from einsplit.huggingface import Config, Workload
 from einsplit.solver.units import seconds_text
 
 TITLE = "A train step of Llama-3-8B as one Graph"
 LAYERS = (1, 2, 4, 8, 16, 32)
 BATCH, SEQ = 4, 2048
 TURNS = 3
+LLAMA: dict[str, object] = {
+    "vocab_size": 128256,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
+    "rope_theta": 500000.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,36 +92,17 @@ def _taken(layers: int) -> Taken:
 
 def train_step_of(layers: int) -> tuple[Taken, Graph]:
     """Llama-3-8B's config with that many layers: traced, differentiated, and given AdamW, here; and its Graph."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     from einsplit.autodiff import grad
     from einsplit.capture import capture
     from einsplit.optim import AdamW, Group, with_updates
     from einsplit.passes import drop_stops, tidy
 
-    config = LlamaConfig(
-        vocab_size=128256,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=layers,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        max_position_embeddings=8192,
-        rope_theta=500000.0,
-    )
-    with torch.device("meta"):
-        model = LlamaForCausalLM(config)
-        ids = torch.zeros(BATCH, SEQ, dtype=torch.int64)
+    config = Config("Llama-3-8B", "llama", ("LlamaForCausalLM",), "float32", LLAMA | {"num_hidden_layers": layers})
+    called = Workload(config, BATCH, SEQ, train=True).called()
     loaded = peak_bytes()
 
-    def loss(input_ids: torch.Tensor) -> torch.Tensor:
-        found = model(input_ids=input_ids, labels=input_ids, use_cache=False).loss
-        assert isinstance(found, torch.Tensor)
-        return found
-
     times = [time.perf_counter()]
-    captured = capture(loss, (ids,), {}, training=True)
+    captured = capture(called.function, (), called.inputs, training=True)
     times.append(time.perf_counter())
     forward = tidy(captured.graph)
     times.append(time.perf_counter())

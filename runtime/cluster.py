@@ -118,6 +118,7 @@ class RaySession(Session):
     def _step_blocks(self, blocks: list[Blocks], doing: str) -> list[Blocks]:
         replies = self._all("step", blocks, doing)
         self.traffic = tuple(DeviceTraffic(reply.counters, reply.bytes_sent) for reply in replies)
+        self.peak_bytes = tuple(reply.peak_bytes for reply in replies)
         return [unpack(reply.blocks) for reply in replies]
 
     def _state_blocks(self, doing: str) -> list[Blocks]:

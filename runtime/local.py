@@ -31,6 +31,7 @@ class Done:
     device: int
     blocks: Blocks
     traffic: DeviceTraffic
+    peak_bytes: int = 0
     failed: bool = False
 
 
@@ -68,6 +69,7 @@ class LocalSession(Session):
     def _step_blocks(self, blocks: list[Blocks], doing: str) -> list[Blocks]:
         done = self._run([step_job(own) for own in blocks], doing)
         self.traffic = tuple(one.traffic for one in done)
+        self.peak_bytes = tuple(one.peak_bytes for one in done)
         return [one.blocks for one in done]
 
     def _state_blocks(self, doing: str) -> list[Blocks]:
@@ -115,7 +117,12 @@ def put_job(blocks: Blocks) -> Job:
 
 
 def step_job(feeds: Blocks) -> Job:
-    return lambda executor: executor.step(feeds)
+    def job(executor: Executor) -> Blocks:
+        for name in feeds:  # cloned as in `put_job`; and a view would keep all of the caller's tensor
+            feeds[name] = feeds[name].clone(memory_format=torch.contiguous_format)
+        return executor.step(feeds)
+
+    return job
 
 
 def serve(program: Program, device: int, hub: ThreadHub, jobs: Jobs, done: queue.SimpleQueue[Done]) -> None:
@@ -132,7 +139,9 @@ def serve(program: Program, device: int, hub: ThreadHub, jobs: Jobs, done: queue
             while (job := jobs.get()) is not None:
                 before = transport.bytes_sent
                 blocks = job(executor)
-                done.put(Done(device, blocks, DeviceTraffic(executor.counters, transport.bytes_sent - before)))
+                traffic = DeviceTraffic(executor.counters, transport.bytes_sent - before)
+                done.put(Done(device, blocks, traffic, executor.peak_bytes))
+                del blocks
     except BaseException as error:
         hub.abort(device, error)
         done.put(Done(device, {}, DeviceTraffic((), 0), failed=True))

@@ -41,6 +41,7 @@ class Session(ABC):
         self.program = program
         self.num_steps = 0
         self.traffic: tuple[DeviceTraffic, ...] = ()  # of the last step, one per device
+        self.peak_bytes: tuple[int, ...] = ()  # likewise: what each device held at most
         self._given: set[str] = set()
         self._ended: str | None = None
 
@@ -70,6 +71,7 @@ class Session(ABC):
         for name in self.program.feeds:
             for own, block in zip(blocks, self._cut(name, feeds[name]), strict=True):
                 own[name] = block
+                del block  # a device gives its feed up when nothing there reads it any more
         self.num_steps += 1
         with self._ending_on_error(f"step {self.num_steps}") as doing:
             results = self._step_blocks(blocks, doing)
@@ -101,7 +103,7 @@ class Session(ABC):
 
     @abstractmethod
     def _step_blocks(self, blocks: list[Blocks], doing: str) -> list[Blocks]:
-        """Also sets `traffic`."""
+        """Also sets `traffic` and `peak_bytes`. The blocks are the devices' from then on."""
 
     @abstractmethod
     def _state_blocks(self, doing: str) -> list[Blocks]: ...

@@ -75,6 +75,7 @@ class Reply:
     blocks: tuple[Parcel, ...] = ()
     counters: tuple[CollectiveCount, ...] = ()
     bytes_sent: int = 0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ class Worker:
             before = self._transport.bytes_sent
             with torch.no_grad():
                 blocks = executor.step(unpack(feeds))
-            return Reply(pack(blocks), executor.counters, self._transport.bytes_sent - before)
+            sent = self._transport.bytes_sent - before
+            return Reply(pack(blocks), executor.counters, sent, executor.peak_bytes)
 
         return self._answer(work)
 

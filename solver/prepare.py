@@ -21,7 +21,7 @@ import opt_einsum
 from opt_einsum import get_symbol
 
 from einsplit.draft import Rewriting
-from einsplit.graph import Einsum, Graph, Input, Kernel, Node, Operand, aggregated_labels, factors, node_labels
+from einsplit.graph import Einsum, Graph, Kernel, Node, Operand, aggregated_labels, factors, node_labels
 from einsplit.kernels.attention import logsum_of
 from einsplit.passes import drop_dead, drop_stops, merge_equal, read_through
 from einsplit.scalar import const, is_product, operand

@@ -11,7 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from einsplit.cli.calibrate import calibrate
+from einsplit.cli.check import check
+from einsplit.cli.compare import compare
+from einsplit.cli.diff import diff
 from einsplit.cli.explain import explain
+from einsplit.cli.machines import machines
 from einsplit.cli.plan import plan
 from einsplit.cli.run import run
 from einsplit.errors import EinsplitError, RunError, did_you_mean
@@ -59,7 +64,12 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(plan)
 cli.add_command(explain)
+cli.add_command(diff)
+cli.add_command(check)
+cli.add_command(compare)
 cli.add_command(run)
+cli.add_command(machines)
+cli.add_command(calibrate)
 
 
 def main() -> None:

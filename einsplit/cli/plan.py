@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
-from einsplit.cli.common import as_json, print_json, progress, target_argument, users_code
-from einsplit.cli.target import load_target
+from einsplit.cli.common import as_json, print_json, progress
+from einsplit.cli.subject import Subject, subject_options
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.report import refuse_whole
 from einsplit.solver.machine import Machine, load_machine
 from einsplit.solver.plan import Plan
 from einsplit.solver.planner import METHODS, make_plan
+from einsplit.solver.search.watch import Standing
 from einsplit.solver.units import bytes_text, seconds_text
 
 strict_option = click.option("--strict", is_flag=True, help="Refuse a program of which a kernel runs whole.")
@@ -23,20 +24,26 @@ strict_option = click.option("--strict", is_flag=True, help="Refuse a program of
 RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the plan's
 
 
-@click.command(epilog="Example: einsplit plan model.py:example --devices 4 -o plan.json")
-@target_argument
+@click.command(
+    epilog="Example: einsplit plan model.py:example --devices 4 -o plan.json\n\n"
+    "Example: einsplit plan --hf config.json --batch 8 --seq 4096 --train --machine cpu-8"
+)
+@subject_options
 @click.option("--devices", type=int, help="How many devices to cut over; a machine of its own size needs none.")
 @click.option("--machine", default="cpu", show_default=True, help="cpu, cpu-N, or a machine file (JSON).")
-@click.option("--method", type=click.Choice(list(METHODS)), default="sweep", show_default=True, help="How to search.")
+@click.option("--method", type=click.Choice(list(METHODS)), default="search", show_default=True, help="How to search.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the plan to this file.")
 @strict_option
 @as_json
 def plan(
-    target: str, devices: int | None, machine: str, method: str, output: str | None, strict: bool, as_json: bool
+    subject: Subject, devices: int | None, machine: str, method: str, output: str | None, strict: bool, as_json: bool
 ) -> None:
     """Find how to cut what FILE.py:NAME returns, and print the plan.
 
     NAME is a function of no arguments that returns (function or module, args) or a Graph. Nothing is run.
+
+    With --hf a model is planned from its config alone, as it stands in a folder of Hugging Face: without weights, and
+    without a network. Its kind is looked up in the installed transformers; no code that comes with it is run.
     """
     if devices is None and machine == "cpu":
         raise click.UsageError("say over how many devices to cut, such as --devices 2, or name a --machine")
@@ -44,8 +51,8 @@ def plan(
     if output is not None:
         _check_writable(output)  # now, not after the search
     start = time.perf_counter()
-    with progress(f"tracing {target}"), users_code():
-        graph = load_target(target).traced()[0]
+    with progress(f"tracing {subject.name}") as say:
+        graph = subject.graph(say)
     if strict:
         refuse_whole(graph)
     traced = time.perf_counter()
@@ -70,7 +77,7 @@ def plan(
         click.echo(f"written to {output}")
 
 
-def searched(graph: Graph, machine: Machine, method: str = "sweep") -> Plan:
+def searched(graph: Graph, machine: Machine, method: str = "search") -> Plan:
     """The plan, with a line on the terminal that tells how the search goes."""
     what = f"planning {len(graph.nodes)} nodes over {machine.num_devices} devices"
     with progress(what) as say:
@@ -78,9 +85,15 @@ def searched(graph: Graph, machine: Machine, method: str = "sweep") -> Plan:
             graph,
             machine,
             method,
-            lambda best, sweeps: say(f"{what}: {seconds_text(best)} after {sweeps} sweeps"),
-            certify=method == "sweep",
+            lambda standing: say(f"{what}: {standing_text(standing)}"),
+            keep_on_interrupt=True,
         )
+
+
+def standing_text(standing: Standing) -> str:
+    """How a search stands, on one line."""
+    gap = "no bound yet" if standing.gap is None else f"at most {100 * max(standing.gap, 0.0):.2g} % above the cheapest"
+    return f"{seconds_text(standing.best)}, {gap}, after {standing.elapsed:.1f} s (Ctrl-C takes the best so far)"
 
 
 def summary(plan: Plan) -> dict[str, object]:
@@ -90,6 +103,7 @@ def summary(plan: Plan) -> dict[str, object]:
         "bound": plan.bound,
         "gap": plan.gap,
         "bytes": plan.bytes,
+        "peak_bytes": plan.peak_bytes,
         "status": plan.status,
         "method": plan.method,
         "machine": plan.machine.name,

@@ -12,7 +12,7 @@ from einsplit.torch_dtypes import torch_dtype_name
 
 Reduce = Callable[[Tensor, list[int], torch.dtype], Tensor]  # (tensor, dimensions, dtype of the result)
 
-COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+COMBINE: dict[str, Callable[..., Tensor]] = {  # (left, right, out=where to)
     "sum": torch.add,
     "prod": torch.mul,
     "max": torch.maximum,
@@ -23,11 +23,13 @@ COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def combine(agg: str, parts: Sequence[Tensor]) -> Tensor:
-    """The parts combined from first to last."""
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = COMBINE[agg](whole, part)
+def combine(agg: str, parts: Sequence[Tensor], whole: Tensor) -> Tensor:
+    """The parts combined from first to last, in `whole`, which may be the first of them."""
+    if len(parts) == 1:
+        return whole.copy_(parts[0])
+    COMBINE[agg](parts[0], parts[1], out=whole)
+    for part in parts[2:]:
+        COMBINE[agg](whole, part, out=whole)
     return whole
 
 

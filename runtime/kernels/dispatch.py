@@ -23,6 +23,13 @@ _KINDS: dict[str, Callable[[Call, Sequence[Tensor]], Tensor]] = {
 
 
 def compute(call: Call, operands: Sequence[Tensor]) -> list[Tensor]:
-    """What is written on this device, contiguous, one dimension per factor: the node's value, or a call's results."""
-    found = named(call, operands) if call.node.kind == "kernel" else [_KINDS[call.node.kind](call, operands)]
-    return [tensor.contiguous() for tensor in found]
+    """What is written on this device, one dimension per factor: the node's value, or a call's results.
+
+    Each is contiguous and alone in its storage.
+    """
+    if call.node.kind == "kernel":
+        found = named(call, operands)
+    else:
+        found = [call.ledger.owned(_KINDS[call.node.kind](call, operands), (*operands, *call.indices))]
+    call.forget()
+    return found

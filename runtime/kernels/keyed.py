@@ -10,9 +10,7 @@ from torch import Tensor
 
 from einsplit.runtime.kernels.call import Call
 from einsplit.runtime.kernels.einsum import Read, aligned, joined, summed_labels
-from einsplit.runtime.kernels.scalars import TORCH
-from einsplit.scalar import evaluate
-from einsplit.torch_dtypes import torch_dtype, torch_dtype_name
+from einsplit.torch_dtypes import torch_dtype
 
 
 def lookup(call: Call, operands: Sequence[Tensor]) -> Tensor:
@@ -23,7 +21,7 @@ def lookup(call: Call, operands: Sequence[Tensor]) -> Tensor:
 
 def scatter(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """The joined values added where the keys say, in an order that is always the same on a CPU."""
-    node = call.node
+    node, ledger = call.node, call.ledger
     places = Places(call, operands)
     kept = [label for label in node.writes if label not in (*node.chosen, *places.labels)]
     each = [label for label in places.labels if label in node.writes]  # the keys of each of its elements are its own
@@ -32,18 +30,28 @@ def scatter(call: Call, operands: Sequence[Tensor]) -> Tensor:
     values = joined(call, places.read(operands), [*each, *led, *kept], rest)
     # Half precision would lose much on the way; torch's own sums are wider, too.
     wide = torch.float32 if values.dtype in (torch.float16, torch.bfloat16) else values.dtype
-    batch, moved, held, width = (_sizes(call, labels) for labels in (each, led, node.chosen, kept))
+    batch, held, width = (_sizes(call, labels) for labels in (each, node.chosen, kept))
     slots = max(1, prod(held))
-    flat = torch.zeros_like(places.hit, dtype=torch.int64)  # where no key is hit the values are 0, and added anywhere
-    for size, at in zip(held, places.ats, strict=True):
-        flat = flat * size + at
-    place = aligned(flat, places.labels, [*each, *led])
-    place = place.reshape([prod(batch), prod(moved)]) + torch.arange(prod(batch))[:, None] * slots
-    sums = torch.zeros([prod(batch) * slots, prod(width)], dtype=wide)
-    sums.index_add_(0, place.reshape(-1), values.reshape([place.numel(), prod(width)]).to(wide))
+    place = _slots(call, places, [*each, *led], prod(batch), slots)
+    sums = ledger.hold(torch.zeros([prod(batch) * slots, prod(width)], dtype=wide))
+    added = ledger.hold(values.reshape([place.numel(), prod(width)]).to(wide))
+    sums.index_add_(0, place, added)
     opened = sums.reshape([prod(batch), slots, prod(width)])[:, : prod(held)].reshape([*batch, *held, *width])
     order = [*each, *node.chosen, *kept]
-    return opened.permute([order.index(label) for label in node.writes]).to(torch_dtype(node.dtype))
+    turned = opened.permute([order.index(label) for label in node.writes])
+    dtype = torch_dtype(node.dtype)
+    return turned if turned.dtype == dtype else ledger.hold(torch.empty(turned.shape, dtype=dtype)).copy_(turned)
+
+
+def _slots(call: Call, places: Places, order: Sequence[int], num_batches: int, slots: int) -> Tensor:
+    """Where each value is added, of all slots of all batches; where no key is hit it is 0, and added anywhere."""
+    ledger = call.ledger
+    flat = ledger.hold(torch.zeros_like(places.hit, dtype=torch.int64))
+    for label, at in zip(call.node.chosen, places.ats, strict=True):
+        flat.mul_(call.local(label)).add_(at)
+    turned = aligned(flat, places.labels, order)
+    batches = torch.arange(num_batches)[:, None] * slots
+    return ledger.hold(turned.reshape([num_batches, flat.numel() // max(1, num_batches)]) + batches).reshape(-1)
 
 
 def _sizes(call: Call, labels: Sequence[int]) -> list[int]:
@@ -61,16 +69,15 @@ class Places:
         self.call = call
         self.labels = sorted({label for key in node.keys for label in key.labels})
         sizes = [call.local(label) for label in self.labels]
-        keys = (self._key(operands, number) for number in range(len(node.keys)))
-        found = [_place(call, label, key) for label, key in zip(node.chosen, keys, strict=True)]
-        self.ats = [at.clamp(min=0).expand(sizes) for at in found]
-        self.hit = torch.ones(sizes, dtype=torch.bool)
+        found = [_place(call, label, self._key(operands, number)) for number, label in enumerate(node.chosen)]
+        self.hit = call.ledger.hold(torch.ones(sizes, dtype=torch.bool))
         for at in found:
-            self.hit = self.hit & (at >= 0)
+            self.hit &= at >= 0
+        self.ats = [at.clamp_(min=0).expand(sizes) for at in found]
         for label in self.labels:  # padding has no key
             extent = node.extents[label]
             if extent.padded != extent.size and label not in node.writes:
-                self.hit = self.hit & aligned(call.index(label) < extent.size, [label], self.labels)
+                self.hit &= aligned(call.index(label) < extent.size, [label], self.labels)
 
     def _key(self, operands: Sequence[Tensor], number: int) -> Tensor:
         """The key's own values, a dimension of size 1 for each label that it does not depend on."""
@@ -79,13 +86,7 @@ class Places:
             aligned(x, labels, self.labels) if set(labels) <= set(own) else torch.zeros((), dtype=x.dtype)
             for x, labels in zip(operands, node.reads, strict=True)
         ]
-        dtypes = [torch_dtype_name(x.dtype) for x in operands]
-
-        def index(name: str) -> Tensor:
-            label = node.names.index(name)
-            return aligned(self.call.index(label), [label], self.labels)
-
-        return evaluate(self.call.keys[number], parts, dtypes, index, TORCH)
+        return self.call.evaluated(number, parts, lambda label: aligned(self.call.index(label), [label], self.labels))
 
     def read(self, operands: Sequence[Tensor]) -> list[Read]:
         """The operands at the keys' indices, those that have no label chosen as they are; last, `hit`."""
@@ -101,9 +102,9 @@ class Places:
         source = tensor.permute([list(labels).index(label) for label in (*led, *rest)])
         if not all(source.shape[: len(led)]):  # nothing is held, and nothing is hit
             sizes = [self.call.local(label) for label in (*self.labels, *rest)]
-            return source.new_zeros(sizes), [*self.labels, *rest]
+            return self.call.ledger.hold(source.new_zeros(sizes)), [*self.labels, *rest]
         indices = tuple(self.ats[chosen.index(label)] if label in chosen else self._along(label) for label in led)
-        return source[indices], [*self.labels, *rest]
+        return self.call.ledger.owned(source[indices], [tensor]), [*self.labels, *rest]
 
     def _along(self, label: int) -> Tensor:
         """Every element held along a label that the operand and the keys share."""
@@ -112,11 +113,11 @@ class Places:
 
 def _place(call: Call, label: int, key: Tensor) -> Tensor:
     """Where each key stands among the elements held along its label; -1 where it does not."""
-    held, size = call.index(label), call.node.extents[label].size
-    place = torch.full((size + 1,), -1, dtype=torch.int64)
+    held, size, ledger = call.index(label), call.node.extents[label].size, call.ledger
+    place = ledger.hold(torch.full((size + 1,), -1, dtype=torch.int64))
     place[held.clamp(max=size)] = torch.arange(held.numel())
     place[size] = -1  # padding, and every key out of range
     # Compared in 64 bits: a small dtype may not hold the size. A key between two integers is no index.
-    wide = key.to(torch.int64)
-    known = (wide == key) & (wide >= 0) & (wide < size)
-    return place[torch.where(known, wide, size)]
+    wide = ledger.hold(key.to(torch.int64))
+    known = ledger.hold((wide == key) & (wide >= 0) & (wide < size))
+    return ledger.hold(torch.take(place, torch.where(known, wide, size)))

@@ -34,4 +34,4 @@ def identity_padded(call: Call, tensor: Tensor, dims: Sequence[Sequence[int]]) -
     filling = (
         torch.eye(*tensor.shape[-2:], dtype=tensor.dtype, device=tensor.device) if is_matrix else tensor.new_zeros(())
     )
-    return torch.where(is_real, tensor, filling)
+    return call.ledger.hold(torch.where(is_real, tensor, filling))

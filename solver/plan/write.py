@@ -9,6 +9,9 @@ from einsplit.graph import node_text
 from einsplit.solver.plan.format import NodePlan, Plan, Status
 from einsplit.solver.plan.rows import bytes_by_axis, row_price, runner_up
 from einsplit.solver.pricing.price import Price
+from einsplit.solver.program.lower import lower
+from einsplit.solver.program.memory import held_by_node, held_bytes
+from einsplit.solver.search.fold import unfolded
 from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, choice_text, extent_classes
 
@@ -23,6 +26,8 @@ def written(graph_hash: str, method: str, status: Status, found: Solution, bound
     price = problem.price(shardings)
     if abs(price.seconds - found.seconds) > ROUNDING * max(price.seconds, 1e-12):
         raise AssertionError(f"method {method} claims {found.seconds} s for a plan of {price.seconds} s")
+    program = lower(found)
+    held = held_bytes(program)
     tables = problem.tables
     classes = sorted(set(extent_classes(problem.graph).values()))
     bound = None if bound is None else min(bound, price.seconds)
@@ -36,8 +41,9 @@ def written(graph_hash: str, method: str, status: Status, found: Solution, bound
         seconds=price.seconds,
         bytes=price.bytes_sent,
         bytes_by_axis=bytes_by_axis(problem, shardings),
+        peak_bytes=max(held),
         digits={label: tables[label].axes for label in classes if tables[label].axes},
-        nodes=_rows(problem, shardings),
+        nodes=_rows(problem, shardings, held_by_node(program, held, len(shardings))),
     )
 
 
@@ -60,9 +66,11 @@ def _gap(seconds: float, bound: float) -> float:
     return found if found > LEAST_GAP else 0.0
 
 
-def _rows(problem: Problem, shardings: Sequence[Sharding]) -> tuple[NodePlan, ...]:
-    """One for each node; nodes of one class with neighbours of the same classes cost the same."""
-    folding, memo = problem.memo.folding, problem.memo
+def _rows(problem: Problem, shardings: Sequence[Sharding], live: Sequence[int]) -> tuple[NodePlan, ...]:
+    """One for each node; nodes of one class with neighbours of the same classes cost the same, if cut alike."""
+    memo, folding = problem.memo, problem.memo.folding
+    if folding.spread([shardings[members[0]] for members in folding.members]) != tuple(shardings):
+        folding = unfolded(problem.graph)
     known: dict[object, tuple[int, Price, tuple[Sharding, float] | None]] = {}
     found = []
     for at, node in enumerate(problem.graph.nodes):
@@ -81,6 +89,7 @@ def _rows(problem: Problem, shardings: Sequence[Sharding]) -> tuple[NodePlan, ..
                 runner_up=folding.as_of(next_best[0], first, at) if next_best else None,
                 runner_up_seconds=next_best[1] if next_best else 0.0,
                 reads=tuple(operand.node for operand in node.operands),
+                live_bytes=live[at],
                 source=node.source,
             )
         )

@@ -61,7 +61,9 @@ class _Lowering:
         kept = {port.buffer for port in outputs} | {buffer for _, buffer in updates}
         inputs = tuple(self._port(n.name, at) for at, n in enumerate(self.graph.nodes) if isinstance(n, Input))
         parameters = tuple(n.name for n in self.graph.nodes if isinstance(n, Input) and n.role != "data")
-        resting = {port.buffer for port in inputs}
+        updated = {name for name, _ in updates}
+        resting = {port.buffer for port in inputs if port.name in parameters and port.name not in updated}
+        given = {port.buffer for port in inputs}
         return Program(
             sizes=self.machine.sizes,
             buffers=tuple(self.buffers),
@@ -69,7 +71,7 @@ class _Lowering:
             parameters=parameters,
             outputs=outputs,
             updates=updates,
-            instructions=_with_frees(self.instructions, kept | resting),
+            instructions=_with_frees(self.instructions, given, kept | resting),
         )
 
     def _name(self, at: int) -> str:
@@ -192,9 +194,12 @@ def _numbered(dims: Sequence[Sequence[str]], number: Mapping[Label, int]) -> tup
     return tuple(tuple(number[label] for label in dim) for dim in dims)
 
 
-def _with_frees(instructions: Sequence[Instruction], kept: set[int]) -> tuple[Instruction, ...]:
-    """A Free after the last reading of every buffer that does not outlive the step."""
-    last: dict[int, int] = {}
+def _with_frees(instructions: Sequence[Instruction], given: set[int], kept: set[int]) -> tuple[Instruction, ...]:
+    """A Free after the last reading of every buffer that does not outlive the step; `given` are there before it.
+
+    An updated state's old value goes too: after a failed step a session is of no further use.
+    """
+    last = dict.fromkeys(given, -1)
     for at, instruction in enumerate(instructions):
         buffers = () if isinstance(instruction, Free) else (*_sources(instruction), *_outputs(instruction))
         for buffer in buffers:
@@ -203,7 +208,7 @@ def _with_frees(instructions: Sequence[Instruction], kept: set[int]) -> tuple[In
     for buffer, at in last.items():
         if buffer not in kept:
             ending.setdefault(at, []).append(buffer)
-    out: list[Instruction] = []
+    out: list[Instruction] = [Free(buffer) for buffer in sorted(ending.get(-1, ()))]
     for at, instruction in enumerate(instructions):
         out.append(instruction)
         out.extend(Free(buffer) for buffer in sorted(ending.get(at, ())))

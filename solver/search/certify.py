@@ -31,7 +31,8 @@ def certify(watch: Watch, tables: Iterable[AxesOf], limits: Limits | None = None
     """Offer cheaper plans than the best so far, and return a bound over the digit tables given and those of that."""
     memo = watch.found.problem.memo
     axes = range(len(memo.machine.axes))
-    starts = [start(memo, axes_of, limits) for axes_of in tables]
+    tolls = watch.found.problem.tolls
+    starts = [start(memo, axes_of, limits, tolls) for axes_of in tables]
     if all(each.problem.tables != watch.found.problem.tables for each in starts):
         starts.append(watch.found)
     bounds: list[float] = []

@@ -18,6 +18,7 @@ from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.calls import Pair, pairs
 from einsplit.solver.pricing.content import node_content
 from einsplit.solver.pricing.forms import Form, form
+from einsplit.solver.pricing.liveness import Liveness, liveness
 from einsplit.solver.pricing.price import Price
 from einsplit.solver.search.fold import Folding, fold, folded_classes
 from einsplit.solver.sharding import (
@@ -117,6 +118,11 @@ class Memo:
         """By class of nodes that choose alike, what all of them may carry."""
         of_members = ([self.sums[at] for at in members] for members in self.folding.members)
         return tuple(tuple(row for row in rows[0] if all(row in other for other in rows)) for rows in of_members)
+
+    @cached_property
+    def liveness(self) -> Liveness:
+        """From when to when the value of every node stands."""
+        return liveness(self.graph, self.forms)
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:

@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from einsplit.solver.search.live import live_tables
 from einsplit.solver.search.memo import Edge
 from einsplit.solver.search.problem import Folded, Problem, folded
 from einsplit.solver.search.tropical import PriceTable
@@ -45,8 +46,27 @@ def network(found: Folded, group: Sequence[int], alike: bool) -> Network:
     firsts = [members[0] for members in problem.memo.folding.members]
     options = tuple(_options(problem, v, group, sharding, alike) for v, sharding in enumerate(found.chosen))
     standing = tuple(row.index(sharding) for row, sharding in zip(options, found.chosen, strict=True))
-    tables = [*_of_nodes(problem, options), *_of_edges(problem, firsts, options), *_of_pairs(problem, firsts, options)]
+    tolls = [
+        PriceTable(table.variables, toll * table.prices)
+        for time, toll in problem.tolls.items()
+        for table in live_tables(problem, options, time)
+    ]
+    tables = [
+        *_of_nodes(problem, options),
+        *_of_edges(problem, firsts, options),
+        *_of_pairs(problem, firsts, options),
+        *tolls,
+    ]
     return Network(problem, options, standing, tuple(tables))
+
+
+def every_option(problem: Problem) -> tuple[tuple[Sharding, ...], ...]:
+    """By class, all that it may choose over all axes."""
+    axes = range(len(problem.machine.axes))
+    return tuple(
+        tuple(product(*(problem.class_choices(number, axis) for axis in axes)))
+        for number in range(len(problem.memo.folding.members))
+    )
 
 
 def _options(problem: Problem, variable: int, group: Sequence[int], now: Sharding, alike: bool) -> tuple[Sharding, ...]:

@@ -16,6 +16,7 @@ from einsplit.graph import Graph, Kernel, factors
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.calls import Pair, further_seconds
 from einsplit.solver.pricing.price import Price, edge_price, node_seconds
+from einsplit.solver.search.live import live_bytes
 from einsplit.solver.search.memo import Edge, Memo, Seconds
 from einsplit.solver.sharding import (
     PARTIAL,
@@ -31,10 +32,16 @@ from einsplit.solver.sharding import (
 
 # By node, what each mesh axis may choose, of what it could: what a user has pinned, or a rival does by design.
 Limits = Mapping[int, tuple[tuple[Choice, ...], ...]]
+# By time of the step, seconds that a byte held then costs: what a search pays where memory is short.
+Tolls = Mapping[int, float]
 
 
 class Problem:
-    """A prepared Graph on a Machine under fixed digit tables; `limits` say what nodes may choose, where not all."""
+    """A prepared Graph on a Machine under fixed digit tables.
+
+    `limits` say what nodes may choose, where not all; `tolls` are paid for bytes held, by a search only: they are part
+    of the price of no node, edge or plan, but of a network and of what is `folded`.
+    """
 
     def __init__(
         self,
@@ -43,12 +50,14 @@ class Problem:
         tables: DigitTables,
         memo: Memo | None = None,
         limits: Limits | None = None,
+        tolls: Tolls | None = None,
     ) -> None:
         self.graph = graph
         self.machine = machine
         self.tables = tables
         self.memo = memo or Memo(graph, machine)
         self.limits = limits or {}
+        self.tolls = tolls or {}
         assert self.memo.machine == machine  # its prices are those of one machine
         self.pairs = self.memo.pairs
         # By node, found when first asked for: most Problems of a search ask for one node of a class.
@@ -178,7 +187,10 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What every class of nodes that choose alike chooses, in the labels of its first node, and what the plan costs."""
+    """What every class of nodes that choose alike chooses, in the labels of its first node, and what that costs.
+
+    `seconds` are those of the plan and of the tolls of its Problem.
+    """
 
     problem: Problem
     chosen: tuple[Sharding, ...]
@@ -206,6 +218,9 @@ def folded(problem: Problem, chosen: Sequence[Sharding]) -> Folded:
         of_first = memo.folding.as_of(chosen[first], firsts[first], pair.first)
         of_further = memo.folding.as_of(chosen[further], firsts[further], pair.further)
         seconds.append(len(pairs) * problem.pair_seconds(pair, of_first, of_further))
+    if problem.tolls:
+        live = live_bytes(problem, chosen)
+        seconds += [toll * float(live[time]) for time, toll in problem.tolls.items()]
     return Folded(problem, tuple(chosen), fsum(seconds))
 
 

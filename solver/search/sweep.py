@@ -18,8 +18,8 @@ from einsplit.graph import Label
 from einsplit.solver.search.around import minimise_around
 from einsplit.solver.search.memo import Memo
 from einsplit.solver.search.network import network
-from einsplit.solver.search.problem import Folded, Limits, Problem, folded
-from einsplit.solver.search.starts import AxesOf, digit_tables, sweep_orders
+from einsplit.solver.search.problem import Folded, Limits, Problem, Tolls, folded
+from einsplit.solver.search.starts import AxesOf, sweep_orders
 from einsplit.solver.search.tropical import TooWide, minimise
 from einsplit.solver.search.watch import Watch
 
@@ -31,20 +31,29 @@ JOINT_NODES = 60
 LEAST_GAIN = 1e-9  # share by which a sweep improves a plan: prices of plans that are worth the same differ by rounding
 
 
-def sweep(memo: Memo, watch: Watch, tables: Sequence[AxesOf], limits: Limits | None = None) -> None:
-    """Offer the cheapest plans that sweeps from several starts find. No bound is claimed."""
-    for axes_of, order in product(tables, sweep_orders(memo.machine)):
-        watch.offer(_descend(start(memo, axes_of, limits), order, watch))
+def sweep(
+    memo: Memo,
+    watch: Watch,
+    tables: Sequence[AxesOf],
+    limits: Limits | None = None,
+    orders: Sequence[Sequence[tuple[int, ...]]] | None = None,
+) -> None:
+    """Offer the cheapest plans that sweeps from several starts find, each order of axes under each of the tables.
+
+    No bound is claimed.
+    """
+    for axes_of, order in product(tables, orders or sweep_orders(memo.machine)):
+        watch.offer(descend(start(memo, axes_of, limits), order, watch))
 
 
-def joint(memo: Memo, rivals: Sequence[Folded] = (), limits: Limits | None = None) -> Folded:
-    """The cheapest plan over all axes at once under every start's digit tables, and under those of the rivals.
+def joint(memo: Memo, tables: Sequence[AxesOf], rivals: Sequence[Folded] = (), limits: Limits | None = None) -> Folded:
+    """The cheapest plan over all axes at once under each of the digit tables, and under those of the rivals.
 
     Raises TooWide where the tables of prices do not fit.
     """
     every = tuple(range(len(memo.machine.axes)))
-    found = [start(memo, axes_of, limits) for axes_of in digit_tables(memo.graph, memo.machine, memo.classes)]
-    return min((_solve(each, every) for each in (*found, *rivals)), key=lambda f: f.seconds)
+    starts = [start(memo, axes_of, limits) for axes_of in tables]
+    return min((_solve(each, every) for each in (*starts, *rivals)), key=lambda f: f.seconds)
 
 
 def settled(found: Folded) -> tuple[Folded, bool]:
@@ -64,15 +73,17 @@ def settled(found: Folded) -> tuple[Folded, bool]:
     return found, not any(held.values())
 
 
-def start(memo: Memo, axes_of: Mapping[Label, Sequence[int]], limits: Limits | None = None) -> Folded:
+def start(
+    memo: Memo, axes_of: Mapping[Label, Sequence[int]], limits: Limits | None = None, tolls: Tolls | None = None
+) -> Folded:
     """Everything whole, where that is allowed, under these digit tables."""
-    problem = Problem(memo.graph, memo.machine, memo.tables(axes_of), memo, limits)
+    problem = Problem(memo.graph, memo.machine, memo.tables(axes_of), memo, limits, tolls)
     axes = range(len(memo.machine.axes))
     classes = range(len(memo.folding.members))
     return folded(problem, [tuple(problem.class_choices(number, axis)[0] for axis in axes) for number in classes])
 
 
-def _descend(found: Folded, order: Sequence[tuple[int, ...]], watch: Watch) -> Folded:
+def descend(found: Folded, order: Sequence[tuple[int, ...]], watch: Watch) -> Folded:
     """Sweep the groups of `order` round and round until none improves the plan."""
     idle = 0
     held: dict[tuple[int, ...], frozenset[int]] = {}  # by group: the nodes that its last sweep had to leave as they are
@@ -116,7 +127,9 @@ def without_idle_digits(found: Folded) -> Folded:
     }
     every = {memo.classes[label]: problem.tables[label].axes for label in problem.tables}
     kept = {label: tuple(axis for axis in axes if (label, axis) in used) for label, axes in every.items()}
-    better = folded(Problem(problem.graph, problem.machine, memo.tables(kept), memo, problem.limits), found.chosen)
+    better = folded(
+        Problem(problem.graph, problem.machine, memo.tables(kept), memo, problem.limits, problem.tolls), found.chosen
+    )
     return better if better.seconds <= found.seconds else found
 
 

@@ -39,8 +39,15 @@ class Watch:
         self._progress = progress
         self._start = time.monotonic()
         self._end = None if limit_seconds is None else self._start + limit_seconds
+        self._parent: Watch | None = None
         self.best: Folded | None = None
         self.bound: float | None = None
+
+    def child(self) -> Watch:
+        """Of a search within this one: it keeps plans of its own, and ends when this one does."""
+        found = Watch()
+        found._parent, found._start, found._end = self, self._start, self._end
+        return found
 
     def offer(self, found: Folded) -> None:
         """A plan; of equal ones the first is kept."""
@@ -53,6 +60,8 @@ class Watch:
 
         Raises OutOfTime.
         """
+        if self._parent is not None:
+            self._parent.tell(self._parent.bound)
         now = time.monotonic()
         if self._progress is not None and self.best is not None:
             least = self.best.seconds if best is None else min(best, self.best.seconds)

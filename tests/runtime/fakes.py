@@ -39,6 +39,7 @@ class FakeExecutor:
     def __init__(self, program: FakeProgram, device: int, transport: Transport) -> None:
         self.program, self.device, self.transport = program, device, transport
         self.counters = ()
+        self.peak_bytes = 0
         self.kept: dict[str, Tensor] = {}
         self.num_steps = 0
         if program.trouble == "raise in init" and device == program.device:

@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 
 from einsplit.builder import Builder, Origin, variable_index
 from einsplit.runtime import blocks
-from einsplit.runtime.kernels import einsum
 from einsplit.runtime.local import LocalSession
 from einsplit.scalar import call, cast, const, operand
 from einsplit.solver.prepare import prepare
-from einsplit.solver.program import Compute, Program
+from einsplit.solver.program import Compute, Program, limits
 from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import make_tables
 from einsplit.torch_dtypes import torch_dtype
@@ -101,7 +100,7 @@ def test_any_cutting_of_a_smooth_program_is_right_to_rounding(mesh, seed, num_no
 @pytest.mark.parametrize("seed", range(60))
 def test_joins_in_chunks_are_joins(monkeypatch, seed):
     """What bounds the memory of a large join, on small ones."""
-    monkeypatch.setattr(einsum, "MAX_JOINED", 4)
+    monkeypatch.setattr(limits, "MAX_JOINED", 4)
     run_any(Random(seed), (2,), exact=True)
 
 

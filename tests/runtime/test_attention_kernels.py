@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from einsplit.kernels.attention import NUM_GIVEN
 from einsplit.kernels.registry import reference
-from einsplit.runtime.kernels.families import attention, fused_attention
+from einsplit.runtime.kernels.families import attention
 from einsplit.scalar import Expr, evaluate
+from einsplit.solver.program import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,7 @@ def test_a_kernel_gives_what_numpy_gives_in_stretches_of_any_length(
 ) -> None:
     call = called(seed, kernel, form, torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "MAX_SCORES", most)
-        patch.setattr(fused_attention, "MAX_MASK", most)
+        patch.setattr(limits, "MAX_SCORES", most)
         if not is_fused:
             patch.setattr(attention, "fused_attention", lambda *operands: None)
         found = call.run(wanted)
@@ -152,7 +152,7 @@ def test_no_more_scores_than_a_stretch_has_stand_in_memory(monkeypatch: pytest.M
 
     monkeypatch.setattr(attention, "evaluate", watched)
     monkeypatch.setattr(attention, "fused_attention", lambda *operands: None)
-    monkeypatch.setattr(attention, "MAX_SCORES", 400)
+    monkeypatch.setattr(limits, "MAX_SCORES", 400)
     query, key, value = torch.randn(1, 2, 50, 3), torch.randn(1, 2, 40, 3), torch.randn(1, 2, 40, 3)
     o, z = Called("attention", FORMS["all"], [query, key, value]).run((0, 1))
     assert met == [400] * 10

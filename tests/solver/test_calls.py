@@ -235,7 +235,7 @@ def test_all_axes_at_once_are_solved_as_enumeration_solves_them() -> None:
         first, further = results(graph, "attention")
         machine = random_machine(random, mesh)
         memo = Memo(graph, machine)
-        best, found = brute(memo), joint(memo).spread()
+        best, found = brute(memo), joint(memo, digit_tables(graph, machine)).spread()
         assert found.seconds == pytest.approx(best.seconds, rel=1e-9, abs=0.0)
         assert found.problem.price(found.shardings).seconds == pytest.approx(best.seconds, rel=1e-9, abs=0.0)
         assert best.shardings[first] == best.shardings[further]

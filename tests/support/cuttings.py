@@ -13,6 +13,7 @@ from einsplit.runtime.local import LocalSession
 from einsplit.solver.machine import Machine, MeshAxis
 from einsplit.solver.program import Program
 from einsplit.solver.program.lower import lower
+from einsplit.solver.program.memory import peak_bytes
 from einsplit.solver.search.memo import Memo
 from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
@@ -91,9 +92,13 @@ def run_local(program: Program, feeds: dict[str, np.ndarray], num_steps: int = 1
 
 
 def check_bytes(program: Program, session: LocalSession) -> None:
-    """Predicted bytes are the counted ones: of each device, of each collective, and in all on its transport."""
+    """Predicted bytes are the counted ones: of each device, of each collective, and in all on its transport.
+
+    And so are the bytes that a device holds at most.
+    """
     predicted = [(c.kind, c.axes, program.predicted_bytes(c)) for c in program.collectives]
     assert len(session.traffic) == program.num_devices
     for traffic in session.traffic:
         assert [(c.kind, c.axes, c.bytes_sent) for c in traffic.counters] == predicted
         assert traffic.bytes_sent == sum(nbytes for _, _, nbytes in predicted)
+    assert session.peak_bytes == (peak_bytes(program),) * program.num_devices

@@ -1,7 +1,7 @@
 """Registered kernels in torch code, one file per family."""
 
 from einsplit.runtime.kernels.families import along, aten, attention, convolution, moving
-from einsplit.runtime.kernels.families.rows import Run
+from einsplit.runtime.kernels.families.rows import Declared, Run
 
 KERNELS: dict[str, Run] = {
     **moving.KERNELS,
@@ -11,4 +11,7 @@ KERNELS: dict[str, Run] = {
     **aten.KERNELS,
 }
 
-__all__ = ["KERNELS"]
+# Of those that are not here, torch's own functions are all that needs memory; it does not tell how much.
+DECLARED: dict[str, Declared] = {**along.DECLARED, **convolution.DECLARED, **attention.DECLARED}
+
+__all__ = ["DECLARED", "KERNELS"]

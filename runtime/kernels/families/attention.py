@@ -27,17 +27,20 @@ from einsplit.kernels.attention import (
 )
 from einsplit.kernels.rows import Attributes
 from einsplit.runtime.kernels.families.fused_attention import fused_attention
-from einsplit.runtime.kernels.families.rows import Run, Wanted
+from einsplit.runtime.kernels.families.rows import Declared, Run, Wanted
 from einsplit.runtime.kernels.scalars import TORCH
 from einsplit.scalar import evaluate, parse_join
+from einsplit.solver.program import limits
 from einsplit.torch_dtypes import torch_dtype_name
 
-MAX_SCORES = 1 << 22  # that stand in memory at once
+# Of the scores of a stretch, how many times as many elements stand in memory at once.
+FORWARD_SCORES, GRADIENT_SCORES = 8, 12
 
 
 def _attention(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> dict[int, Tensor]:
     """(o, z)."""
-    return _attended(attributes, parts_of("attention", operands), VALUES in wanted)
+    of = parts_of("attention", operands)
+    return _attended(attributes, of, VALUES in wanted)
 
 
 def _values(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> dict[int, Tensor]:
@@ -115,7 +118,7 @@ class _Scored:
         """Queries whose scores stand in memory at the same time."""
         size = self.query.shape[-2]
         others = self.query[..., 0, 0].numel() * self.key.shape[-2]
-        width = max(1, MAX_SCORES // max(1, others))
+        width = max(1, limits.MAX_SCORES // max(1, others))
         return (slice(at, min(at + width, size)) for at in range(0, size, width))
 
     def products(self, rows: slice) -> Tensor:
@@ -180,6 +183,33 @@ def _anew(own: Tensor, logsum: Tensor) -> Tensor:
     return torch.exp(own - logsum.masked_fill(own == -torch.inf, 0))
 
 
+def _forward_declared(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> int:
+    return _workspace(operands, FORWARD_SCORES)
+
+
+def _gradient_declared(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -> int:
+    return _workspace(operands, GRADIENT_SCORES)
+
+
+def _workspace(operands: Sequence[Tensor], num_scores: int) -> int:
+    """Bytes that a call needs at most: of a stretch's scores so many at a time, and all operands twice, wide.
+
+    Once as they are read, in float32 at least or with keys repeated for each query's head, and once for results that
+    are put together from stretches.
+    """
+    query, key, value = operands[:MASKS]
+    heads, num_queries, num_keys = query.shape[0] * query.shape[1], query.shape[2], key.shape[2]
+    rows = heads * num_keys  # scores of one query of each head
+    stretch = rows * min(num_queries, max(1, limits.MAX_SCORES // max(1, rows)))
+    wide = torch.promote_types(query.dtype, torch.float32).itemsize
+    return wide * (num_scores * stretch + 2 * heads * (num_queries + num_keys) * (query.shape[3] + value.shape[3]))
+
+
+DECLARED: dict[str, Declared] = {
+    "attention": _forward_declared,
+    "attention_values": _forward_declared,
+    "attention_gradient": _gradient_declared,
+}
 KERNELS: dict[str, Run] = {
     "attention": _attention,
     "attention_values": _values,

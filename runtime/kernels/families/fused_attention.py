@@ -20,9 +20,8 @@ from einsplit.kernels.rows import Attributes
 from einsplit.runtime.kernels.scalars import TORCH
 from einsplit.runtime.torch_private import flash_attention, flash_attention_gradient
 from einsplit.scalar import Expr, evaluate, operands_of, parse_join
+from einsplit.solver.program import limits
 from einsplit.torch_dtypes import torch_dtype_name
-
-MAX_MASK = 1 << 24  # elements of a mask that stand in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,16 @@ class FusedAttention:
         self._key, self._value = (
             x.repeat_interleave(self._repeats, 1) if self._repeats > 1 else x for x in (of.key, of.value)
         )
-        self._pieces = tuple(_pieces(form, of.query, of.key, of.masks))
+        self._form, self._masks, self._of_key = form, of.masks, of.key
+
+    def _pieces(self) -> Iterator[_Piece]:
+        # One at a time: their masks together are as large as the scores of one head.
+        return _pieces(self._form, self._query, self._of_key, self._masks)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """(o, z)."""
         outputs, logsums = [], []
-        for piece in self._pieces:
+        for piece in self._pieces():
             query = self._query[:, :, piece.rows]
             output, logsum = flash_attention(query, self._key, self._value, piece.mask, piece.is_causal, self._scale)
             outputs.append(output)
@@ -99,7 +102,7 @@ class FusedAttention:
         logsum = logsum.masked_fill(logsum == -torch.inf, 0)
         of_query: list[Tensor] = []
         of_key = of_value = None
-        for piece in self._pieces:
+        for piece in self._pieces():
             query, o, do = (x[:, :, piece.rows] for x in (self._query, output, adjoint))
             operands = (query, self._key, self._value)
             given = (do, operands, o, logsum[:, :, piece.rows], piece.mask, piece.is_causal, self._scale)
@@ -129,7 +132,7 @@ def _pieces(form: _Form, query: Tensor, key: Tensor, masks: Sequence[Tensor]) ->
     """
     num_queries, num_keys = query.shape[2], key.shape[2]
     others = max((mask.shape[0] for mask in masks), default=1) * max((mask.shape[1] for mask in masks), default=1)
-    width = max(1, MAX_MASK // (num_keys * others))
+    width = max(1, limits.MAX_SCORES // (num_keys * others))
     stretches = [slice(at, min(at + width, num_queries)) for at in range(0, num_queries, width)]
     if form.shift is None and num_queries == num_keys and others == 1:
         keys = torch.arange(num_keys)

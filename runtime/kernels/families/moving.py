@@ -27,7 +27,7 @@ def _place(attributes: Attributes, operands: Sequence[Tensor], wanted: Wanted) -
     shape = shape_of(wanted)
     dim = number(attributes, "dim")
     held = _held(attributes, operands[0].shape[dim])
-    return [operands[0].new_zeros(shape).index_copy(dim, held, operands[0])]
+    return [operands[0].new_zeros(shape).index_copy_(dim, held, operands[0])]
 
 
 def _held(attributes: Attributes, length: int) -> Tensor:

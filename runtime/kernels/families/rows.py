@@ -13,6 +13,8 @@ Results = Sequence[Tensor] | Mapping[int, Tensor]  # by number; at least those t
 
 # (attributes, operands of this device, what is wanted of them) -> results
 Run = Callable[[Attributes, Sequence[Tensor], Wanted], Results]
+# Likewise -> bytes that the kernel needs at most while it runs, beside operands and results.
+Declared = Callable[[Attributes, Sequence[Tensor], Wanted], int]
 
 
 def shape_of(wanted: Wanted) -> tuple[int, ...]:

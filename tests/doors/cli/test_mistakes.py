@@ -19,7 +19,7 @@ from tests.doors.graphs import machine
     "words, told",
     [
         (["pln", "x"], "No such command 'pln'. Did you mean 'plan'?"),
-        (["qqq"], "No such command 'qqq'. The verbs are explain, plan, run."),
+        (["qqq"], "No such command 'qqq'. The verbs are calibrate, "),
         (["plan"], "Missing argument 'FILE.py:NAME'."),
         (["plan", "{t}:graph"], "say over how many devices to cut, such as --devices 2, or name a --machine"),
         (["plan", "{t}:graph", "--devces", "2"], "No such option"),
@@ -28,7 +28,7 @@ from tests.doors.graphs import machine
         (["plan", "{t}:graph", "--devices", "-1"], "devices=-1: at least one device is needed"),
         (["plan", "{t}:graph", "--devices", "1000000007"], "devices=1000000007: einsplit plans for at most 65,536"),
         (["plan", "{t}:graph", "--devices", "8", "--machine", "cpu-4"], "devices=8: machine 'cpu-4' has 4 (2 x 2)"),
-        (["plan", "{t}:graph", "--machine", "gpu-4"], "machine 'gpu-4' is neither a preset (cpu, cpu-N) nor a file"),
+        (["plan", "{t}:graph", "--machine", "gpu-4"], "machine 'gpu-4' is neither a preset nor a file."),
         (["plan", "{t}:graph", "--devices", "2", "--method", "swep"], "'swep' is not one of 'sweep', 'joint'"),
         (["plan", "{t}:graph", "--devices", "2", "-o", "/nowhere/plan.json"], "there is no folder /nowhere"),
         (["plan", "{t}:graph", "--devices", "2", "-o", "{f}"], "is a directory"),

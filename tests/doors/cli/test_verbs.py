@@ -19,7 +19,7 @@ from tests.doors.cli.lines import ROOT
 def test_plan_prints_a_table_and_what_it_is_compared_with(call, targets):
     code, out, err = call("plan", f"{targets}:graph", "--devices", 4)
     assert code == 0 and err == ""
-    assert out.startswith("plan for cpu-4 (cpu0:2 x cpu1:2), by sweep\n")
+    assert out.startswith("plan for cpu-4 (cpu0:2 x cpu1:2), by search\n")
     assert "\nnode " in out and "\ndata-parallel: " in out and "\nwhole: " in out and "\ntraced in " in out
 
 

@@ -1,0 +1,73 @@
+"""Where nothing is found that fits: what a device holds at least at a moment, whatever the plan, and what that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from einsplit.graph import Input
+from einsplit.solver.messages import Passing, core_of
+from einsplit.solver.search.live import live_bytes, live_tables
+from einsplit.solver.search.network import every_option
+from einsplit.solver.search.problem import Folded, Problem
+from einsplit.solver.sharding import Sharding
+
+MAX_TURNS = 200
+CLOSED = 1e-6  # bound and bytes may be apart by this share
+
+
+@dataclass(frozen=True, slots=True)
+class Least:
+    """The moment at which even a small plan holds most: which node runs, what is held by kind of value in that plan,
+    and the bytes that every plan holds then."""
+
+    node: str
+    held: dict[str, int]
+    bound: int
+
+
+def least(smallest: Folded, problems: Sequence[Problem]) -> Least:
+    """What stands in the way, given the smallest plan met and the Problems of all digit tables tried."""
+    memo = smallest.problem.memo
+    live = live_bytes(smallest.problem, smallest.chosen)
+    time = int(np.argmax(live))
+    nodes = memo.graph.nodes
+    held = Counter[str]()
+    for at in map(int, np.flatnonzero(memo.liveness.own_at(time))):
+        node = nodes[at]
+        shape, sharding = smallest.problem.shape(at), smallest.spread().shardings[at]
+        held[node.role if isinstance(node, Input) else "computed"] += (
+            shape.elements(smallest.problem.left(at, sharding)) * shape.itemsize
+        )
+    bound = min(_bound(problem, time) for problem in problems)
+    return Least(nodes[min(time, len(nodes) - 1)].name, dict(held.most_common()), bound)
+
+
+def _bound(problem: Problem, time: int) -> int:
+    """Bytes that every plan under these digit tables holds at a time, at least."""
+    options = every_option(problem)
+    core = core_of([len(row) for row in options], live_tables(problem, options, time))
+    passing = Passing(core)
+    for _ in range(MAX_TURNS):
+        bound, chosen = passing.turn()
+        if bound >= core.price(chosen) * (1 - CLOSED):
+            break
+    return int(passing.bound() * (1 - 1e-12))
+
+
+def num_plans(problem: Problem) -> int:
+    """How many there are, node by node."""
+    axes = range(len(problem.machine.axes))
+    return prod(len(problem.choices(node, axis)) for node in range(len(problem.graph.nodes)) for axis in axes)
+
+
+def every_plan(problem: Problem) -> Iterator[tuple[Sharding, ...]]:
+    """All of them."""
+    axes = range(len(problem.machine.axes))
+    nodes = range(len(problem.graph.nodes))
+    yield from product(*(list(product(*(problem.choices(node, axis) for axis in axes))) for node in nodes))
