@@ -12,7 +12,7 @@ the rest. A class is padded once, to a multiple of its table, and is padded ever
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import prod
 
@@ -126,15 +126,14 @@ class Digits:
     size: int
     axes: tuple[int, ...] = ()
     radices: tuple[int, ...] = ()
+    rest: int = field(init=False, compare=False)  # elements below the last digit
+    padded: int = field(init=False, compare=False)
 
-    @property
-    def rest(self) -> int:
-        """Elements below the last digit."""
-        return -(-self.size // prod(self.radices))
-
-    @property
-    def padded(self) -> int:
-        return self.rest * prod(self.radices)
+    def __post_init__(self) -> None:
+        pieces = prod(self.radices)
+        rest = -(-self.size // pieces)
+        object.__setattr__(self, "rest", rest)
+        object.__setattr__(self, "padded", rest * pieces)
 
     @property
     def is_padded(self) -> bool:
@@ -142,6 +141,8 @@ class Digits:
 
     def local(self, cut: Sequence[int]) -> int:
         """Elements a device holds when the axes in `cut` cut the class."""
+        if not cut:
+            return self.padded
         return self.padded // prod(radix for axis, radix in zip(self.axes, self.radices, strict=True) if axis in cut)
 
 

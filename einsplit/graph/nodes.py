@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -83,10 +84,13 @@ def factors(node: Node) -> tuple[Label, ...]:
 
 def node_labels(node: Node) -> tuple[Label, ...]:
     """Every label of the node, once: those of its value first, then those that it aggregates or needs whole."""
-    read = (label for operand in node.operands for label in operand.labels)
     presented = node.reads if isinstance(node, Kernel) else ()
-    inside = (label for dims in presented for label in flat(dims))
-    return tuple(dict.fromkeys((*factors(node), *read, *inside)))
+    return _labels(node.dims, tuple(operand.labels for operand in node.operands), presented)
+
+
+@lru_cache(maxsize=2**16)
+def _labels(dims: Dims, read: tuple[tuple[Label, ...], ...], presented: tuple[Dims, ...]) -> tuple[Label, ...]:
+    return tuple(dict.fromkeys((*flat(dims), *flat(read), *(label for part in presented for label in flat(part)))))
 
 
 def zeroed_labels(node: Node) -> tuple[Label, ...]:

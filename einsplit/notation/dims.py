@@ -1,6 +1,7 @@
 """Dims: the labels of a tensor's dimensions. Their text, their shape, and the row of all labels."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 
 Label = str
@@ -18,6 +19,7 @@ def dims_shape(dims: Dims, sizes: Mapping[Label, int]) -> tuple[int, ...]:
     return tuple(prod(sizes[label] for label in dim) for dim in dims)
 
 
+@lru_cache(maxsize=2**16)  # layers repeat, and so do passes over them
 def flat(dims: Dims) -> tuple[Label, ...]:
     """The labels of all dimensions in a row."""
     return tuple(label for dim in dims for label in dim)

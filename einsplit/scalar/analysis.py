@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 from einsplit.dtypes import int_range, kind
@@ -11,6 +12,7 @@ from einsplit.scalar.expr import Expr
 _LEAVES = ("const", "operand", "index")
 
 
+@lru_cache(maxsize=2**14)
 def parts(expr: Expr) -> tuple[Expr, ...]:
     """Every different subexpression once, arguments before what is made of them."""
     found: dict[Expr, None] = {}
@@ -25,11 +27,13 @@ def _collect(expr: Expr, found: dict[Expr, None]) -> None:
         found[expr] = None
 
 
+@lru_cache(maxsize=2**14)
 def operands_of(expr: Expr) -> frozenset[int]:
     """The positions of the operands that the expression reads."""
     return frozenset(int(part.value or 0) for part in parts(expr) if part.op == "operand")
 
 
+@lru_cache(maxsize=2**14)
 def labels_of(expr: Expr) -> frozenset[str]:
     """The labels whose index the expression reads."""
     return frozenset(part.name for part in parts(expr) if part.op == "index" and part.name is not None)

@@ -9,6 +9,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import ClassVar
 
@@ -150,6 +151,7 @@ def call(op: str, *args: Expr | Number) -> Expr:
 # ----------------------------------------------------------------------------------------- back to text
 
 
+@lru_cache(maxsize=2**14)
 def to_text(expr: Expr) -> str:
     """The text that parse_join reads as this very tree. Operands are x, y, z; with a fourth, x0, x1 ..."""
     return text_within(expr, expr)

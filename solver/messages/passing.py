@@ -106,20 +106,36 @@ class Passing:
 
     def bound(self) -> float:
         """L for the messages as they stand: what `turn` says, computed anew from the tables, in one sum."""
-        found = [self.core.constant]
+        own, linked = self._slack()
+        least = [float(prices.min()) for prices in (*own, *linked)]
+        return fsum((self.core.constant, *least))
+
+    def worth(self, price: float) -> list[npt.NDArray[np.bool_]]:
+        """By variable, the options that choices of at most that price may have: no others do, by the same argument."""
+        own, linked = self._slack()
+        bound = fsum((self.core.constant, *(float(prices.min()) for prices in (*own, *linked))))
+        beyond = [prices - prices.min() for prices in own]
+        for link, prices in zip(self.core.links, linked, strict=True):
+            prices = prices - prices.min()
+            beyond[link.low] += prices.min(axis=1)
+            beyond[link.high] += prices.min(axis=0)
+        return [bound + more <= price for more in beyond]
+
+    def _slack(self) -> tuple[list[Prices], list[Prices]]:
+        """What is left of every variable's prices, and of every link's, when messages are taken from them."""
         up = [message.copy() for message in self._up]
         for v in range(len(self.core.own)):
             known = self._known(v)
             given = (known - known.min()) * self._share[v]
             for at in self._earlier[v]:
                 up[at] -= given
-        for v, own in enumerate(self.core.own):
-            left = own.copy()
+        own = []
+        for v, prices in enumerate(self.core.own):
+            left = prices.copy()
             for at in self._earlier[v]:
                 left += up[at]
             for at in self._later[v]:
                 left += self._down[at]
-            found.append(float(left.min()))
-        for at, table in enumerate(self._tables):
-            found.append(float((table - self._down[at][:, None] - up[at]).min()))
-        return fsum(found)
+            own.append(left)
+        linked = [table - self._down[at][:, None] - up[at] for at, table in enumerate(self._tables)]
+        return own, linked

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from einsplit.graph import Einsum, Input, Kernel, Label, Node, factors, node_labels, zeroed_labels
 from einsplit.scalar import to_text
 from einsplit.solver.pricing.calls import Pair, completion, own_operations
@@ -28,7 +30,7 @@ from einsplit.solver.program.instructions import (
 )
 from einsplit.solver.program.moves import Mover, extent, extents
 from einsplit.solver.search.problem import Solution
-from einsplit.solver.sharding import PARTIAL, Sharding, aggregation, operand_layout, output_layout
+from einsplit.solver.sharding import PARTIAL, DigitTables, Sharding, aggregation, operand_layout, output_layout
 
 
 def lower(solution: Solution) -> Program:
@@ -109,38 +111,18 @@ class _Lowering:
         return len(self.buffers) - 1
 
     def _compute(self, at: int, node: Einsum | Kernel, found: Form, sharding: Sharding, read: list[int]) -> int:
-        cut = {label: extent(self.tables[label], cut_axes(sharding, label)) for label in node_labels(node)}
-        local = {label: e.local for label, e in cut.items()}
-        for pair in self.further.get(at, ()):
-            for label in node_labels(self.graph.nodes[pair.further]):
-                cut.setdefault(pair.renamed(label), extent(self.tables[label], ()))
-        number = {label: k for k, label in enumerate(cut)}
+        rows = self.further.get(at, ())
+        names = [pair.renamed(label) for pair in rows for label in node_labels(self.graph.nodes[pair.further])]
         for k in masked_operands(node, found, self.tables):
             read[k] = self._mask(node, k, read[k])
         output = self._value_buffer(node, sharding)
-        scalar_operations = operations(node, found, local, self.tables)
-        assert found.kind != "input" and found.kind != "alias"
-        compute = Compute(
-            node=at,
-            kind=found.kind,
+        alone = compute_alone(at, node, found, sharding, self.tables, names)
+        number = {label: k for k, label in enumerate(alone.names)}
+        compute = msgspec.structs.replace(
+            alone,
             operands=tuple(read),
             output=output,
-            reads=tuple(tuple(number[label] for label in o.labels) for o in node.operands),
-            writes=tuple(number[label] for label in factors(node)),
-            extents=tuple(cut.values()),
-            names=tuple(number),
-            operations=scalar_operations,
-            dtype=node.dtype,
-            join=to_text(node.join if found.join is None else found.join) if isinstance(node, Einsum) else "",
-            agg=node.agg,
-            chosen=tuple(number[label] for label in found.chosen or ((found.label,) if found.label else ())),
-            keys=tuple(Key(to_text(key.expr), tuple(number[label] for label in key.labels)) for key in found.keys),
-            product=found.product or (),
-            at=found.at,
-            kernel=node.kernel if isinstance(node, Kernel) else "",
-            attributes=node.attributes if isinstance(node, Kernel) else "{}",
-            presents=tuple(_numbered(dims, number) for dims in node.reads) if isinstance(node, Kernel) else (),
-            results=self._results(at, node, output, scalar_operations, number) if isinstance(node, Kernel) else (),
+            results=self._results(at, node, output, alone.operations, number) if isinstance(node, Kernel) else (),
             whole=self._whole(at, node, number) if isinstance(node, Kernel) else (),
         )
         self.instructions.append(compute)
@@ -187,6 +169,48 @@ class _Lowering:
         self.buffers.append(self.buffers[source])
         self.instructions.append(Mask(source, len(self.buffers) - 1, places, 0.0))
         return len(self.buffers) - 1
+
+
+def compute_alone(
+    at: int, node: Einsum | Kernel, found: Form, sharding: Sharding, tables: DigitTables, further: Sequence[Label] = ()
+) -> Compute:
+    """A node's Compute, of one result, before anything else is known: operand k is buffer k, the output the next one.
+
+    `further`: labels that other results of the call have, all of them whole where the node does not have them.
+    """
+    cut = {label: extent(tables[label], cut_axes(sharding, label)) for label in node_labels(node)}
+    local = {label: e.local for label, e in cut.items()}
+    for label in further:
+        cut.setdefault(label, extent(tables[label], ()))
+    number = {label: k for k, label in enumerate(cut)}
+    scalar_operations, output = operations(node, found, local, tables), len(node.operands)
+    assert found.kind != "input" and found.kind != "alias"
+    results: tuple[Result, ...] = ()
+    if isinstance(node, Kernel):
+        results = (Result(output, node.output, _numbered(node.dims, number), node.dtype, scalar_operations),)
+    return Compute(
+        node=at,
+        kind=found.kind,
+        operands=tuple(range(output)),
+        output=output,
+        reads=tuple(tuple(number[label] for label in o.labels) for o in node.operands),
+        writes=tuple(number[label] for label in factors(node)),
+        extents=tuple(cut.values()),
+        names=tuple(number),
+        operations=scalar_operations,
+        dtype=node.dtype,
+        join=to_text(node.join if found.join is None else found.join) if isinstance(node, Einsum) else "",
+        agg=node.agg,
+        chosen=tuple(number[label] for label in found.chosen or ((found.label,) if found.label else ())),
+        keys=tuple(Key(to_text(key.expr), tuple(number[label] for label in key.labels)) for key in found.keys),
+        product=found.product or (),
+        at=found.at,
+        kernel=node.kernel if isinstance(node, Kernel) else "",
+        attributes=node.attributes if isinstance(node, Kernel) else "{}",
+        presents=tuple(_numbered(dims, number) for dims in node.reads) if isinstance(node, Kernel) else (),
+        results=results,
+        whole=tuple(number[label] for label in node.brackets) if isinstance(node, Kernel) else (),
+    )
 
 
 def _numbered(dims: Sequence[Sequence[str]], number: Mapping[Label, int]) -> tuple[tuple[int, ...], ...]:

@@ -20,6 +20,7 @@ devices hold the same: blocks are padded to one size.
 - Further results of a call stand from the call's Compute.
 - A parameter stands always. A state that is updated stands to its last reader, its new value from when it is made; a
   feed stands from the step's beginning to its last reader. A value that no instruction reads goes at once.
+- What moves a new value to its state's layout stands after all nodes.
 - At the end an update whose value is another resting value's buffer as well is copied.
 
 An instruction takes beside its source, with S and O the bytes of source and output, n the devices of the group, P = S
@@ -31,7 +32,10 @@ of S, the last one padded, and Q = n q if that one is padded and else 0:
     all_gather                        (n - 1) S + O
     all_reduce, by gather             (n - 1) S + O
     all_reduce, in pieces             max(Q + n q, n q + O)
-    compute                           see `workspace`: outputs, and what its kernel declares
+    compute                           outputs, and what its kernel holds and declares: see `workspace`
+
+For tables of choices no Program is needed: `Mover` on lists of one's own gives an edge's buffers and instructions,
+`lower.compute_alone` a node's Compute, and `taken_bytes` and `compute_bytes` what those take.
 
 What torch's own functions take inside (matrix products, convolutions, sorting, fused attention), what one expression
 makes and drops, what a message needs on the wire and what an allocator keeps are not counted.
@@ -55,6 +59,7 @@ __all__ = [
     "held_bytes",
     "is_packed",
     "peak_bytes",
+    "taken_bytes",
     "workspace_bytes",
 ]
 
@@ -69,7 +74,7 @@ def held_bytes(program: Program) -> tuple[int, ...]:
     standing = {port.buffer: buffer_bytes(program.buffers[port.buffer]) for port in program.inputs}
     found, now = [], sum(standing.values())
     for instruction in program.instructions:
-        found.append(now + taken_bytes(instruction, program))
+        found.append(now + taken_bytes(instruction, program.buffers, program.sizes))
         for buffer in written(instruction):
             standing[buffer] = buffer_bytes(program.buffers[buffer])
             now += standing[buffer]
@@ -97,21 +102,21 @@ def held_by_node(program: Program, held: Sequence[int], num_nodes: int) -> tuple
 
 def workspace_bytes(instruction: Instruction, program: Program) -> int:
     """Bytes that an instruction takes at most beside the buffers that it reads and writes."""
-    return taken_bytes(instruction, program) - sum(buffer_bytes(program.buffers[k]) for k in written(instruction))
+    taken = taken_bytes(instruction, program.buffers, program.sizes)
+    return taken - sum(buffer_bytes(program.buffers[k]) for k in written(instruction))
 
 
-def taken_bytes(instruction: Instruction, program: Program) -> int:
+def taken_bytes(instruction: Instruction, buffers: Sequence[Buffer], mesh: Sequence[int]) -> int:
     """Bytes that an instruction takes at most beside what stands before it, outputs included."""
     if isinstance(instruction, Free):
         return 0
     if isinstance(instruction, Compute):
-        return compute_bytes(instruction, [program.buffers[k].dtype for k in instruction.operands])
-    output = buffer_bytes(program.buffers[instruction.output])
+        return compute_bytes(instruction, [buffers[k].dtype for k in instruction.operands])
     if not isinstance(instruction, Collective):
-        return output
-    source = program.buffers[instruction.source]
-    sizes = [program.sizes[axis] for axis in instruction.axes]
+        return buffer_bytes(buffers[instruction.output])
+    source = buffers[instruction.source]
     packed = is_packed(instruction.before_shape, instruction.before_order)
+    sizes = [mesh[axis] for axis in instruction.axes]
     return collective_taken(instruction.kind, prod(source.shape), ITEMSIZE[source.dtype], sizes, packed)
 
 

@@ -8,6 +8,7 @@ view it back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 from einsplit.solver.machine import Machine
@@ -18,7 +19,8 @@ from einsplit.solver.sharding import PARTIAL, Digits, Layout
 Place = tuple[int, int]  # (factor, axis) of a digit; axis -1: the rest of the factor
 
 
-def extent(digits: Digits, cut: Sequence[int]) -> Extent:
+@lru_cache(maxsize=2**14)
+def extent(digits: Digits, cut: tuple[int, ...]) -> Extent:
     """What a device holds of a class when the axes in `cut` cut it."""
     pairs = zip(digits.axes, digits.radices, strict=True)
     return Extent(digits.size, tuple(Digit(axis, radix, axis in cut) for axis, radix in pairs), digits.rest)
@@ -27,7 +29,8 @@ def extent(digits: Digits, cut: Sequence[int]) -> Extent:
 def extents(digits: Sequence[Digits], layout: Layout) -> tuple[Extent, ...]:
     """The same for every factor of a value."""
     return tuple(
-        extent(d, [axis for axis, entry in enumerate(layout) if entry == position]) for position, d in enumerate(digits)
+        extent(d, tuple(axis for axis, entry in enumerate(layout) if entry == position))
+        for position, d in enumerate(digits)
     )
 
 

@@ -28,6 +28,7 @@ from einsplit.solver.program.lower import lower
 from einsplit.solver.search.brute import brute
 from einsplit.solver.search.memo import Memo
 from einsplit.solver.search.problem import Problem
+from einsplit.solver.search.starts import digit_tables
 from einsplit.solver.search.sweep import joint
 from einsplit.solver.sharding import extent_classes, make_tables
 from tests.support.attention import differentiated
