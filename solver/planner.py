@@ -17,6 +17,7 @@ from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.published.experts import all_whole, data_parallel
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.certify import CLOSED, certify, improve_pairs
+from einsplit.solver.search.coarse import coarse_groups, coarse_machine, refined
 from einsplit.solver.search.memo import Memo
 from einsplit.solver.search.problem import Solution, refolded
 from einsplit.solver.search.starts import digit_tables, sweep_orders
@@ -25,6 +26,7 @@ from einsplit.solver.search.tropical import TooWide
 from einsplit.solver.search.watch import OutOfTime, Progress, Watch
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
+MANY_STARTS = 100  # classes of nodes: fewer are swept from every start, for that is done in a moment
 WANTED_GAP = 0.01  # where messages leave more, the integer program is asked
 PROGRAM_SECONDS = 20.0  # for one under one digit table
 _USE_SEARCH = "Use method='search'."
@@ -62,12 +64,9 @@ def _messages(case: Case, watch: Watch) -> Status:
     try:
         free.offer(start(case.memo, case.tables[0], case.limits))
         if case.is_certified:
-            # One order of axes: a price for messages to stop at.
-            sweep(case.memo, free, case.tables[:1], case.limits, sweep_orders(case.memo.machine)[:1])
-            free.bound = certify(free, case.tables, case.limits)
+            free.bound = _certified(case, free)
         else:
-            sweep(case.memo, free, case.tables, case.limits)
-            improve_pairs(free)
+            _refine(case, free)
         status = _settle(free)
     except (OutOfTime, KeyboardInterrupt):
         if free.best is not None and peak(free.best) <= case.memory_bytes:
@@ -75,6 +74,30 @@ def _messages(case: Case, watch: Watch) -> Status:
         raise
     fit(case, watch, free.found, free.bound)
     return status if watch.found.seconds <= free.found.seconds * (1 + CLOSED) else "searched"
+
+
+def _certified(case: Case, watch: Watch) -> float:
+    """Offer plans over both axes, and return a bound on all of them."""
+    # One order of axes under one table: a price for messages to stop at.
+    sweep(case.memo, watch, case.tables[:1], case.limits, sweep_orders(case.memo.machine)[:1])
+    return certify(watch, case.tables, case.limits)
+
+
+def _refine(case: Case, watch: Watch) -> None:
+    """Offer the plan of the coarse mesh, those of sweeps, and what two axes at a time make of the best."""
+    memo, groups = case.memo, coarse_groups(case.memo.machine)
+    if groups is None or case.limits:  # what is pinned is pinned to the fine axes
+        sweep(memo, watch, case.tables, case.limits)
+    else:
+        coarse = Memo(memo.graph, coarse_machine(memo.machine, groups), memo.folding)
+        tables = digit_tables(coarse.graph, coarse.machine, coarse.classes)
+        within = watch.child()
+        within.offer(start(coarse, tables[0]))
+        _certified(Case(coarse, tables, {}, case.memory_bytes), within)
+        watch.offer(settled(refined(within.found, memo, groups))[0])
+        if len(memo.folding.members) <= MANY_STARTS:
+            sweep(memo, watch, case.tables)
+    improve_pairs(watch)
 
 
 def _sweep(case: Case, watch: Watch) -> Status:

@@ -21,7 +21,8 @@ from einsplit.errors import PlanError
 from einsplit.graph import Graph, Label, node_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan.explain import plan_table
-from einsplit.solver.plan.rows import more_seconds, row_price
+from einsplit.solver.plan.rows import folding_kept, more_seconds, row_price
+from einsplit.solver.plan.words import Words, are_equal, words_of
 from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Choice, Sharding, choice_text, extent_classes, make_tables
@@ -51,6 +52,7 @@ class NodePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     runner_up_seconds: float = 0.0  # more than now, this node changed and all others fixed
     reads: tuple[int, ...] = ()  # whose values, by their positions among the nodes
     live_bytes: int = 0  # held by a device while the node runs
+    words: Words | None = None  # moved by each device, beside their lower bound; None: nothing to say
     source: str = ""
 
 
@@ -145,6 +147,9 @@ def _faults(plan: Plan) -> Iterator[str]:
     for at, row in enumerate(plan.nodes):
         for key in ("seconds", "bytes", "live_bytes"):
             yield from _not_counted(f"$.nodes[{at}].{key}", getattr(row, key))
+        if row.words is not None:
+            for key in ("moved", "bound", "grid"):
+                yield from _not_counted(f"$.nodes[{at}].words.{key}", getattr(row.words, key))
         if not all(0 <= operand < at for operand in row.reads):
             yield f"$.nodes[{at}].reads: {list(row.reads)}, and a node reads earlier ones"
         if not math.isfinite(row.runner_up_seconds):
@@ -237,6 +242,7 @@ def realise(plan: Plan, graph: Graph) -> Solution:
         _check_price(problem, shardings, at, row)
     price = problem.price(shardings)
     _check_figures("$", plan.seconds, price.seconds, plan.bytes, price.bytes_sent)
+    _check_words(plan, problem, shardings)
     return Solution(problem, shardings, price.seconds)
 
 
@@ -267,6 +273,19 @@ def _check_price(problem: Problem, shardings: tuple[Sharding, ...], at: int, row
         raise PlanError(
             f"{place}.runner_up_seconds ({row.name}): the plan says {row.runner_up_seconds:g}, and it is {more:g}"
         )
+
+
+def _check_words(plan: Plan, problem: Problem, shardings: tuple[Sharding, ...]) -> None:
+    """A plan without any words claims nothing; one with some has all of them."""
+    if all(row.words is None for row in plan.nodes):
+        return
+    true_words = words_of(problem, shardings, folding_kept(problem, shardings))
+    for at, (row, true) in enumerate(zip(plan.nodes, true_words, strict=True)):
+        if not are_equal(row.words, true):
+            raise PlanError(
+                f"$.nodes[{at}].words ({row.name}): the plan says {_compact(row.words)}, and it is {_compact(true)}",
+                PLAN_AGAIN,
+            )
 
 
 def _check_figures(place: str, seconds: float, true_seconds: float, sent: int, true_sent: int) -> None:

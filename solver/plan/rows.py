@@ -7,8 +7,16 @@ from collections.abc import Sequence
 
 from einsplit.solver.pricing.price import Price, move_price
 from einsplit.solver.pricing.repartition import repartition
+from einsplit.solver.search.fold import Folding, unfolded
 from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import Choice, Sharding
+
+
+def folding_kept(problem: Problem, shardings: Sequence[Sharding]) -> Folding:
+    """The folding of the graph's layers, where a plan cuts nodes of one class alike; else every node on its own."""
+    folding = problem.memo.folding
+    kept = folding.spread([shardings[members[0]] for members in folding.members]) == tuple(shardings)
+    return folding if kept else unfolded(problem.graph)
 
 
 def row_price(problem: Problem, shardings: Sequence[Sharding], at: int) -> Price:

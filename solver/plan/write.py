@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from einsplit.errors import PlanError
 from einsplit.graph import node_text
 from einsplit.solver.plan.format import NodePlan, Plan, Status
-from einsplit.solver.plan.rows import bytes_by_axis, row_price, runner_up
+from einsplit.solver.plan.rows import bytes_by_axis, folding_kept, row_price, runner_up
+from einsplit.solver.plan.words import words_of
 from einsplit.solver.pricing.price import Price
 from einsplit.solver.program.lower import lower
 from einsplit.solver.program.memory import held_by_node, held_bytes
-from einsplit.solver.search.fold import unfolded
 from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, choice_text, extent_classes
 
@@ -68,9 +68,8 @@ def _gap(seconds: float, bound: float) -> float:
 
 def _rows(problem: Problem, shardings: Sequence[Sharding], live: Sequence[int]) -> tuple[NodePlan, ...]:
     """One for each node; nodes of one class with neighbours of the same classes cost the same, if cut alike."""
-    memo, folding = problem.memo, problem.memo.folding
-    if folding.spread([shardings[members[0]] for members in folding.members]) != tuple(shardings):
-        folding = unfolded(problem.graph)
+    memo, folding = problem.memo, folding_kept(problem, shardings)
+    words = words_of(problem, shardings, folding)
     known: dict[object, tuple[int, Price, tuple[Sharding, float] | None]] = {}
     found = []
     for at, node in enumerate(problem.graph.nodes):
@@ -90,6 +89,7 @@ def _rows(problem: Problem, shardings: Sequence[Sharding], live: Sequence[int]) 
                 runner_up_seconds=next_best[1] if next_best else 0.0,
                 reads=tuple(operand.node for operand in node.operands),
                 live_bytes=live[at],
+                words=words[at],
                 source=node.source,
             )
         )

@@ -12,7 +12,7 @@ bound on all. Where some stand, messages are no more than a sweep over two axes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, cycle
 
 from einsplit.solver.messages import Passing, core_of
 from einsplit.solver.search.network import Network, network
@@ -25,6 +25,7 @@ CLOSED = 1e-9  # share of a plan's seconds that bound and price may be apart by 
 STALLED = 1e-3  # of the gap: a bound that rises by less in PATIENCE turns is not going to close it
 PATIENCE = 20
 MAX_TURNS = 2000
+WORTH = 1e-4  # share by which a round over all pairs of axes has to improve a plan for another round
 
 
 def certify(watch: Watch, tables: Iterable[AxesOf], limits: Limits | None = None) -> float:
@@ -47,14 +48,17 @@ def certify(watch: Watch, tables: Iterable[AxesOf], limits: Limits | None = None
 
 
 def improve_pairs(watch: Watch) -> None:
-    """Sweep two axes at a time, the others as they stand, until no two improve the plan."""
-    axes = range(len(watch.found.problem.machine.axes))
-    waiting = list(combinations(axes, 2))
-    while waiting:
-        better, _ = _under(network(watch.found, waiting.pop(0), alike=False), watch)
+    """Sweep two axes at a time, the others as they stand, round and round until no two improve the plan much."""
+    pairs = list(combinations(range(len(watch.found.problem.machine.axes)), 2))
+    idle = 0
+    for pair in cycle(pairs):
+        if idle >= len(pairs):
+            break
+        before = watch.found.seconds
+        better, _ = _under(network(watch.found, pair, alike=False), watch)
         if better is not None:
             watch.offer(settled(better)[0])
-            waiting = list(combinations(axes, 2))
+        idle = 0 if watch.found.seconds < before * (1 - WORTH) else idle + 1
 
 
 def _under(
