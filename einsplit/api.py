@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ from einsplit.errors import EinsplitError, MachineError, PlanError, RunError, di
 from einsplit.graph import Graph
 from einsplit.report import refuse_whole
 from einsplit.solver.machine import Machine, check_devices, load_machine
+from einsplit.solver.pins import Pin, as_pins
 from einsplit.solver.plan import Plan, realise
+from einsplit.solver.plan.cache import Question, cache_folder, cached_plan
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
 from einsplit.solver.program.lower import lower
@@ -63,21 +65,31 @@ def plan(
     method: str = "search",
     progress: Progress | None = None,
     limit_seconds: float | None = None,
+    pins: Sequence[Pin | str] = (),
+    cache: bool = False,
 ) -> Plan:
     """How to cut the graph over a machine: a device count, the name of a machine or of its file, or a Machine.
 
     >>> print(einsplit.plan(graph, 4))
     >>> einsplit.plan(graph, "cluster.json").save("plan.json")
+    >>> einsplit.plan(graph, 8, pins=["@batch=cpu0", "[up_proj.weight]=cpu1, whole"])
 
     Methods: `search` (default), `sweep`, `joint`, `brute`, `data-parallel`, `whole`. Over a mesh of at most two axes a
     searched plan has a bound: seconds below which no plan is, over the digit tables tried. `progress(standing)` is
     called while searching, with the best seconds and the bound so far; after `limit_seconds` the best plan so far is
-    returned. Raises PlanError for an unknown method and for what a method cannot plan, MachineError for a machine that
-    is not there.
+    returned. What `pins` fix is kept (`einsplit.solver.pins.text` has their grammar). With `cache`, a plan that was
+    searched before is read from the user's cache, and others are kept there; a call leaves nothing on disk unasked.
+    Raises PlanError for an unknown method, for what a method cannot plan and for pins that cannot be kept, MachineError
+    for a machine that is not there.
     """
     if not isinstance(graph, Graph):
         raise PlanError(f"plan takes a Graph, not {type_text(graph)}: plan(trace(model, x), 4)")
-    return make_plan(graph, as_machine(machine), method, progress, limit_seconds)
+    question = Question(graph, as_machine(machine), method, as_pins(pins))
+
+    def make() -> Plan:
+        return make_plan(graph, question.machine, method, progress, limit_seconds, pins=question.pins)
+
+    return cached_plan(question, make, cache_folder() if cache else None)[0]
 
 
 def as_machine(machine: Machine | str | Path | int, devices: int | None = None) -> Machine:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 
 from einsplit.errors import PlanError, advice
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
+from einsplit.solver.pins import Pin, apart, limits_of, pinned_tables
 from einsplit.solver.plan import Plan, Status
 from einsplit.solver.plan.write import written
 from einsplit.solver.planning.case import Case, peak
@@ -157,6 +158,8 @@ METHODS: dict[str, Method] = {
     "whole": _given(all_whole),
 }
 
+UNPINNED = ("brute", "data-parallel", "whole")  # methods that plan as they do, whatever a user has pinned
+
 
 def make_plan(
     graph: Graph,
@@ -166,8 +169,9 @@ def make_plan(
     limit_seconds: float | None = None,
     memory_bytes: int | None = None,
     keep_on_interrupt: bool = False,
+    pins: Sequence[Pin] = (),
 ) -> Plan:
-    """A Plan for the Graph. `progress` is told how the search stands.
+    """A Plan for the Graph, exactly as pinned. `progress` is told how the search stands.
 
     A device holds at most `memory_bytes`, those of the machine unless given. After `limit_seconds`, and on Ctrl-C if
     `keep_on_interrupt`, the best plan so far is returned. Raises PlanError for an unknown method, where a method cannot
@@ -176,9 +180,14 @@ def make_plan(
     if method not in METHODS:
         raise PlanError(f"unknown method {method!r}.", advice(method, METHODS))
     own = computed(graph)
+    if pins and method in UNPINNED:
+        raise PlanError(f"method {method!r} keeps no pins.", _USE_SEARCH)
     memo = Memo(prepare_computed(own), machine)
+    pinned = limits_of(memo, pins)
+    memo = apart(memo, pinned)
     limit = int(machine.memory_bytes) if memory_bytes is None else memory_bytes
-    case = Case(memo, digit_tables(memo.graph, machine, memo.classes), {}, limit)
+    tables = pinned_tables(memo, pins, digit_tables(memo.graph, machine, memo.classes))
+    case = Case(memo, tables, pinned, limit)
     watch = Watch(progress, limit_seconds)
     if not isfinite(start(memo, {}).seconds):
         raise PlanError(f"no finite price on machine {machine.name!r}: its rates are beyond what numbers hold")

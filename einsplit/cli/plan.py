@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,8 +14,10 @@ from einsplit.cli.subject import Subject, subject_options
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.report import refuse_whole
-from einsplit.solver.machine import Machine, load_machine
+from einsplit.solver.machine import Machine, load_machine, with_mesh
+from einsplit.solver.pins import Pin, as_pins, kept_from
 from einsplit.solver.plan import Plan
+from einsplit.solver.plan.cache import Question, cache_folder, cached_plan
 from einsplit.solver.planner import METHODS, make_plan
 from einsplit.solver.search.watch import Standing
 from einsplit.solver.units import bytes_text, seconds_text
@@ -26,17 +29,44 @@ RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the
 
 @click.command(
     epilog="Example: einsplit plan model.py:example --devices 4 -o plan.json\n\n"
-    "Example: einsplit plan --hf config.json --batch 8 --seq 4096 --train --machine cpu-8"
+    "Example: einsplit plan --hf config.json --batch 8 --seq 4096 --train --machine cpu-8\n\n"
+    "Example: einsplit plan model.py:example --machine h100x8x8 --pin '@batch=node' --pin '[*.weight]=gpu, whole'"
 )
 @subject_options
 @click.option("--devices", type=int, help="How many devices to cut over; a machine of its own size needs none.")
 @click.option("--machine", default="cpu", show_default=True, help="cpu, cpu-N, or a machine file (JSON).")
 @click.option("--method", type=click.Choice(list(METHODS)), default="search", show_default=True, help="How to search.")
+@click.option("--mesh", metavar="2x2x2", help="The machine's devices as mesh axes, from the slowest link.")
+@click.option("--pin", "pins", multiple=True, metavar="PIN", help="Keep this, as above; may be given several times.")
+@click.option(
+    "--pins-from",
+    multiple=True,
+    metavar="PLAN.json[:NODE]",
+    help="Nodes, those named or all, keep the cut they have in a plan file.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="After so long take the best plan so far.",
+)
+@click.option("--no-cache", is_flag=True, help="Plan anew, and do not keep the plan for the next time.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the plan to this file.")
 @strict_option
 @as_json
 def plan(
-    subject: Subject, devices: int | None, machine: str, method: str, output: str | None, strict: bool, as_json: bool
+    subject: Subject,
+    devices: int | None,
+    machine: str,
+    method: str,
+    mesh: str | None,
+    pins: Sequence[str],
+    pins_from: Sequence[str],
+    time_limit: float | None,
+    no_cache: bool,
+    output: str | None,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Find how to cut what FILE.py:NAME returns, and print the plan.
 
@@ -44,10 +74,25 @@ def plan(
 
     With --hf a model is planned from its config alone, as it stands in a folder of Hugging Face: without weights, and
     without a network. Its kind is looked up in the installed transformers; no code that comes with it is run.
+
+    What a --pin says is kept, whatever that costs:
+
+    \b
+      NODE=AXIS:LABEL ...    these nodes do this: w=gpu:h, w=node:b gpu:whole, w=whole
+      @LABEL=AXIS ...        these mesh axes cut the label wherever it may be cut: @batch=node
+      @LABEL=whole           none does; @LABEL=AXIS:whole: this one does not
+      [TENSOR]=AXIS, ...     it rests with its dimensions cut so: [w]=gpu, whole; * leaves one free
+    NODE, AXIS and LABEL are as `einsplit explain` prints them; * and ? stand for any characters.
+
+    A plan once found is read from the cache in the user's own folder, and checked, the next time; EINSPLIT_CACHE names
+    another folder, or says `off`.
     """
     if devices is None and machine == "cpu":
         raise click.UsageError("say over how many devices to cut, such as --devices 2, or name a --machine")
     chosen = load_machine(machine, devices)
+    if mesh is not None:
+        chosen = with_mesh(chosen, mesh)
+    pinned = (*as_pins(pins), *map(kept_from, pins_from))
     if output is not None:
         _check_writable(output)  # now, not after the search
     start = time.perf_counter()
@@ -56,7 +101,10 @@ def plan(
     if strict:
         refuse_whole(graph)
     traced = time.perf_counter()
-    made = searched(graph, chosen, method)
+    question = Question(graph, chosen, method, pinned)
+    made, kept_in = cached_plan(
+        question, lambda: searched(graph, chosen, method, pinned, time_limit), None if no_cache else cache_folder()
+    )
     planned = time.perf_counter()
     if output is not None:
         made.save(output)
@@ -66,18 +114,23 @@ def plan(
         print_json(
             summary(made)
             | {"trace_seconds": traced - start, "plan_seconds": planned - traced}
+            | {"from_cache": None if kept_in is None else str(kept_in)}
             | {"rivals": {name: {"seconds": rival.seconds, "bytes": rival.bytes} for name, rival in rivals.items()}}
         )
         return
     click.echo(str(made))
     click.echo(f"\ntraced in {seconds_text(traced - start)}, planned in {seconds_text(planned - traced)}")
+    if kept_in is not None:
+        click.echo(f"from the cache: {kept_in} (--no-cache plans anew)")
     for name, rival in rivals.items():
         click.echo(f"{name}: {seconds_text(rival.seconds)} a step, {bytes_text(rival.bytes)} sent by each device")
     if output is not None:
         click.echo(f"written to {output}")
 
 
-def searched(graph: Graph, machine: Machine, method: str = "search") -> Plan:
+def searched(
+    graph: Graph, machine: Machine, method: str = "search", pins: Sequence[Pin] = (), limit_seconds: float | None = None
+) -> Plan:
     """The plan, with a line on the terminal that tells how the search goes."""
     what = f"planning {len(graph.nodes)} nodes over {machine.num_devices} devices"
     with progress(what) as say:
@@ -86,7 +139,9 @@ def searched(graph: Graph, machine: Machine, method: str = "search") -> Plan:
             machine,
             method,
             lambda standing: say(f"{what}: {standing_text(standing)}"),
+            limit_seconds,
             keep_on_interrupt=True,
+            pins=pins,
         )
 
 

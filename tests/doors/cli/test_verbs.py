@@ -11,6 +11,7 @@ import pytest
 from einsplit.errors import RunError, WorkerError
 from einsplit.runtime.local import LocalSession
 from einsplit.solver.plan import Plan
+from einsplit.solver.plan.explain import plan_table
 from tests.doors.cli.lines import ROOT
 
 # ------------------------------------------------------------------------------------------------------------ verbs
@@ -41,8 +42,22 @@ def test_explain_prints_what_plan_prints(call, targets, tmp_path):
 def test_explain_full_has_a_row_for_every_node(call, plan_path):
     rows = json.loads(call("explain", plan_path, "--full", "--json")[1])["rows"]
     assert [row["count"] for row in rows] == [1] * len(Plan.load(plan_path).nodes)
-    text = call("explain", plan_path, "--full")[1]
-    assert len(text.splitlines()) == 4 + len(rows)
+    plan = Plan.load(plan_path)
+    assert call("explain", plan_path, "--full") == (0, plan_table(plan, full=True, words=True) + "\n", "")
+
+
+def test_explain_words_has_the_words_of_every_row(call, plan_path):
+    plan = Plan.load(plan_path)
+    assert call("explain", plan_path, "--words") == (0, plan_table(plan, words=True) + "\n", "")
+    rows = json.loads(call("explain", plan_path, "--full", "--json")[1])["rows"]
+    assert [row["words"] for row in rows] == [
+        one.words and {"moved": one.words.moved, "bound": one.words.bound, "grid": one.words.grid} for one in plan.nodes
+    ]
+
+
+def test_words_are_of_a_plan_file(call, targets):
+    code, _, err = call("explain", f"{targets}:mlp", "--capture", "--words")
+    assert code == 2 and "--words is of a plan file: leave out --capture" in err
 
 
 @pytest.mark.parametrize("name", ["mlp", "keywords", "graph", "GRAPH"])
