@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
 
 from einsplit.errors import PlanError, advice
@@ -15,12 +16,13 @@ from einsplit.solver.planning.case import Case, peak
 from einsplit.solver.planning.exact import integer_program
 from einsplit.solver.planning.fit import fit, try_all
 from einsplit.solver.prepare import computed, prepare_computed
-from einsplit.solver.published.experts import all_whole, data_parallel
+from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
+from einsplit.solver.published.experts import EXPERTS, Suited, all_whole, data_parallel, expert_plans
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.certify import CLOSED, certify, improve_pairs
 from einsplit.solver.search.coarse import coarse_groups, coarse_machine, refined
 from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Solution, refolded
+from einsplit.solver.search.problem import Folded, Solution, refolded
 from einsplit.solver.search.starts import digit_tables, sweep_orders
 from einsplit.solver.search.sweep import joint, settled, start, sweep
 from einsplit.solver.search.tropical import TooWide
@@ -38,15 +40,33 @@ Method = Callable[[Case, Watch], Status]
 def _search(case: Case, watch: Watch) -> Status:
     """The cheapest plan that fits in memory, with a bound where the mesh has few axes."""
     status = _messages(case, watch)
-    if _leaves(watch, WANTED_GAP):
+    if watch.bound is not None and _leaves(watch, WANTED_GAP):
         try_all(case, watch)
-    if _leaves(watch, WANTED_GAP):
+    if watch.bound is not None and _leaves(watch, WANTED_GAP):
         integer_program(case, watch, "highs", PROGRAM_SECONDS)
     return status
 
 
 def _leaves(watch: Watch, gap: float) -> bool:
-    return watch.bound is not None and watch.found.seconds > watch.bound * (1 + gap)
+    """Whether a plan may be cheaper by more than that share."""
+    return watch.bound is None or watch.found.seconds > watch.bound * (1 + gap)
+
+
+def _offer_experts(case: Case, watch: Watch) -> None:
+    """Offer the plans of experts that fit and are cheaper; their digit tables may be others than those tried."""
+    before = watch.found
+    for rival in expert_plans(case.memo).values():
+        if isinstance(rival, Suited) and rival.plan.seconds < watch.found.seconds:
+            better = settled(rival.plan)[0]
+            for plan in (better, rival.plan):
+                if plan.seconds < watch.found.seconds and peak(plan) <= case.memory_bytes:
+                    watch.offer(plan)
+    if watch.found is not before and watch.bound is not None:
+        within = watch.child()
+        within.offer(watch.found)
+        watch.bound = min(watch.bound, certify(within, ()))
+        if peak(within.found) <= case.memory_bytes:
+            watch.offer(within.found)
 
 
 def _ilp(case: Case, watch: Watch) -> Status:
@@ -74,6 +94,8 @@ def _messages(case: Case, watch: Watch) -> Status:
             watch.best = free.best
         raise
     fit(case, watch, free.found, free.bound)
+    if not case.limits and (_leaves(watch, CLOSED) or len(case.memo.folding.members) <= MANY_STARTS):
+        _offer_experts(case, watch)
     return status if watch.found.seconds <= free.found.seconds * (1 + CLOSED) else "searched"
 
 
@@ -138,11 +160,12 @@ def _brute(case: Case, watch: Watch) -> Status:
     return "exact"
 
 
-def _given(expert: Callable[[Memo], Solution]) -> Method:
+def _given(expert: Callable[[Memo], Folded | Solution]) -> Method:
     """An expert's plan as it is."""
 
     def method(case: Case, watch: Watch) -> Status:
-        watch.best = refolded(expert(case.memo))
+        found = expert(case.memo)
+        watch.best = found if isinstance(found, Folded) else refolded(found)
         return "given"
 
     return method
@@ -156,9 +179,11 @@ METHODS: dict[str, Method] = {
     "brute": _brute,
     "data-parallel": _given(data_parallel),
     "whole": _given(all_whole),
+    **{name: _given(expert) for name, expert in EXPERTS.items() if name != "data-parallel"},
+    **{f"eindecomp-{variant}": _given(partial(eindecomp, variant=variant)) for variant in VARIANTS},
 }
 
-UNPINNED = ("brute", "data-parallel", "whole")  # methods that plan as they do, whatever a user has pinned
+PINNED = ("search", "sweep", "joint", "ilp")  # methods that keep what a user has pinned
 
 
 def make_plan(
@@ -180,7 +205,7 @@ def make_plan(
     if method not in METHODS:
         raise PlanError(f"unknown method {method!r}.", advice(method, METHODS))
     own = computed(graph)
-    if pins and method in UNPINNED:
+    if pins and method not in PINNED:
         raise PlanError(f"method {method!r} keeps no pins.", _USE_SEARCH)
     memo = Memo(prepare_computed(own), machine)
     pinned = limits_of(memo, pins)

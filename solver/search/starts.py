@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from math import prod
 
 from einsplit.graph import Graph, Label
@@ -11,6 +10,8 @@ from einsplit.solver.machine import Machine
 from einsplit.solver.sharding import extent_classes
 
 MAX_PADDING = 1 / 8  # of a class
+ORDERS = (1, -1)  # slow tiers first, fast tiers first
+MAX_TORN = 6  # classes that are served otherwise than the rest, one at a time
 
 AxesOf = dict[Label, tuple[int, ...]]  # digit tables, by class
 
@@ -19,26 +20,46 @@ def digit_tables(graph: Graph, machine: Machine, classes: Mapping[Label, Label] 
     """For every class, the axes that may cut it: slow tiers served first, then fast ones first; padding, then without.
 
     `classes`: the representative of each label, of its extent class unless given. A class is padded for all its nodes,
-    also for those that cut it by fewer axes: a table may ask for too much.
+    also for those that cut it by fewer axes: a table may ask for too much. Classes that not all axes fit, such as a
+    small batch and a few heads, may want different ones: there are tables too in which one of them is served by slow
+    tiers first and the others by fast ones, and the other way round.
     """
     classes = extent_classes(graph) if classes is None else classes
-    mesh = machine.sizes
-    tables: list[AxesOf] = []
-    orders = [range(len(mesh)), range(len(mesh) - 1, -1, -1)]
+    labels = sorted(set(classes.values()))
+    served = {
+        (label, order, padding): _axes(graph.sizes[label], machine.sizes, order, padding)
+        for label in labels
+        for order in ORDERS
+        for padding in (MAX_PADDING, 0.0)
+    }
+    torn = [label for label in labels if served[label, 1, MAX_PADDING] != served[label, -1, MAX_PADDING]]
     links = [(axis.size, axis.link) for axis in machine.axes]
-    if links == links[::-1]:
-        del orders[1]  # the mirror image of the first: it would find the same plans again
-    for order, max_padding in product(orders, (MAX_PADDING, 0.0)):
-        axes_of: AxesOf = {}
-        for label in sorted(set(classes.values())):
-            chosen: list[int] = []
-            for axis in order:
-                if fits(graph.sizes[label], [mesh[a] for a in (*chosen, axis)], max_padding):
-                    chosen.append(axis)
-            axes_of[label] = tuple(sorted(chosen))
-        if axes_of not in tables:
-            tables.append(axes_of)
+    if links == links[::-1] and len(torn) < 2:
+        torn = []  # fast tiers first is the mirror image of slow ones first: it would find the same plans again
+    wishes: list[tuple[dict[Label, int], float]] = [
+        (dict.fromkeys(labels, order), padding)
+        for order in (ORDERS if torn else ORDERS[:1])
+        for padding in (MAX_PADDING, 0.0)
+    ]
+    if 1 < len(torn) <= MAX_TORN:
+        wishes += [
+            (dict.fromkeys(labels, order) | {label: -order}, MAX_PADDING) for label in torn for order in ORDERS[::-1]
+        ]
+    tables: list[AxesOf] = []
+    for order_of, padding in wishes:
+        table = {label: served[label, order_of[label], padding] for label in labels}
+        if table not in tables:
+            tables.append(table)
     return tables
+
+
+def _axes(size: int, mesh: Sequence[int], order: int, max_padding: float) -> tuple[int, ...]:
+    """The axes that fit a class, one after the other: from the slowest (order 1) or from the fastest (-1)."""
+    chosen: list[int] = []
+    for axis in range(len(mesh))[::order]:
+        if fits(size, [mesh[a] for a in (*chosen, axis)], max_padding):
+            chosen.append(axis)
+    return tuple(sorted(chosen))
 
 
 def fits(size: int, radices: Sequence[int], max_padding: float = MAX_PADDING) -> bool:
