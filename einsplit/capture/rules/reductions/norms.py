@@ -169,10 +169,16 @@ def kept_batch_norm(
 def settled_batch_norm(
     reader: Reader, x: Known, weight: Part, bias: Part, mean: Known, variance: Known, momentum: float, eps: float
 ) -> object:
-    """Batch norm by the running statistics; of the batch's own, which are not made, tensors without elements."""
+    """Batch norm by the running statistics, and what it was done with.
+
+    On CPUs torch gives tensors without elements for that; on the meta device they have some, as on other devices.
+    """
     normal = batch_norm(reader, x, weight, bias, mean, variance, False, momentum, eps)
     if any(meta.numel() for meta in reader.metas[1:]):
-        return NotImplemented
+        spread = call("rsqrt", widened(0, dtype_of(variance)) + const(eps))
+        used = [mean, elementwise(reader, spread, variance)]
+        dtypes = [dtype_name(meta.dtype) for meta in reader.metas[1:]]
+        return [normal, *(in_dtype(reader, part, dtype) for part, dtype in zip(used, dtypes, strict=True))]
     rest = [
         Formula(tuple(meta.shape), cast(const(0.0), dtype_name(meta.dtype)), dtype_name(meta.dtype))
         for meta in reader.metas[1:]

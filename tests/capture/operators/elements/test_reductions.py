@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from einsplit.capture import capture
 from tests.capture.driver import check, kernels
 from tests.capture.gradients import check_gradients
 from tests.capture.tensors import odd, positive, real, truth, whole
@@ -188,3 +190,11 @@ OF_NORMS: dict[str, Callable[..., torch.Tensor]] = {
 @pytest.mark.parametrize("name", OF_NORMS)
 def test_the_gradient_of_what_is_made_of_norms_is_torchs(name: str) -> None:
     check_gradients(OF_NORMS[name], ZEROS_AND_TIES, real(3, 3, dtype=f64))
+
+
+def test_batch_norm_by_running_statistics_is_cut_on_the_meta_device_too():
+    """There torch gives the statistics, where it gives tensors without elements on CPUs."""
+    with torch.device("meta"):
+        model, x = nn.BatchNorm2d(8).eval(), torch.zeros(2, 8, 4, 4)
+    kinds = {type(node).__name__ for node in capture(model, (x,), {}).graph.nodes}
+    assert kinds == {"Input", "Einsum"}
