@@ -10,7 +10,7 @@ from einsplit.solver.plan.format import NodePlan, Plan, Status
 from einsplit.solver.plan.rows import bytes_by_axis, folding_kept, row_price, runner_up
 from einsplit.solver.plan.words import words_of
 from einsplit.solver.pricing.price import Price
-from einsplit.solver.program.lower import lower
+from einsplit.solver.program.lower import lowered
 from einsplit.solver.program.memory import held_by_node, held_bytes
 from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, choice_text, extent_classes
@@ -26,7 +26,7 @@ def written(graph_hash: str, method: str, status: Status, found: Solution, bound
     price = problem.price(shardings)
     if abs(price.seconds - found.seconds) > ROUNDING * max(price.seconds, 1e-12):
         raise AssertionError(f"method {method} claims {found.seconds} s for a plan of {price.seconds} s")
-    program = lower(found)
+    program = lowered(found)
     held = held_bytes(program)
     tables = problem.tables
     classes = sorted(set(extent_classes(problem.graph).values()))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from einsplit.solver.program.lower import lower
+from einsplit.solver.program.lower import lowered
 from einsplit.solver.program.memory import peak_bytes
 from einsplit.solver.search.memo import Memo
 from einsplit.solver.search.problem import Folded, Limits, Problem
@@ -46,4 +46,4 @@ class Case:
 
 def peak(found: Folded) -> int:
     """The bytes that a device holds at most, by the plan's Program."""
-    return peak_bytes(lower(found.spread()))
+    return peak_bytes(lowered(found.spread()))

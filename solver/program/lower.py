@@ -6,6 +6,7 @@ Nothing is decided here: forms, moves and masks are those the price was made of.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -36,6 +37,12 @@ from einsplit.solver.sharding import PARTIAL, DigitTables, Sharding, aggregation
 def lower(solution: Solution) -> Program:
     """The Program of a prepared Graph under one sharding per node."""
     return _Lowering(solution).program()
+
+
+@lru_cache(maxsize=1)  # a plan is lowered to see whether it fits, and again when it is written
+def lowered(solution: Solution) -> Program:
+    """`lower`, once for the same Solution."""
+    return lower(solution)
 
 
 class _Lowering:

@@ -22,8 +22,9 @@ from einsplit.solver.search.sweep import settled, start, without_idle_digits
 from einsplit.solver.search.watch import Watch
 
 CLOSED = 1e-9  # share of a plan's seconds that bound and price may be apart by rounding
-STALLED = 1e-3  # of the gap: a bound that rises by less in PATIENCE turns is not going to close it
+STALLED = 1e-2  # of the gap: a bound that rises by less in PATIENCE turns is not going to close it
 PATIENCE = 20
+FIRST_TURNS = 60  # under every digit table, before any gets more: a cheaper plan under one settles others
 MAX_TURNS = 2000
 WORTH = 1e-4  # share by which a round over all pairs of axes has to improve a plan for another round
 
@@ -36,15 +37,13 @@ def certify(watch: Watch, tables: Iterable[AxesOf], limits: Limits | None = None
     starts = [start(memo, axes_of, limits, tolls) for axes_of in tables]
     if all(each.problem.tables != watch.found.problem.tables for each in starts):
         starts.append(watch.found)
-    bounds: list[float] = []
-    passing: Passing | None = None
+    every: list[_Messages] = []
     for each in starts:
-        better, passing = _under(network(each, axes, alike=False), watch, min(bounds, default=None), passing)
-        bounds.append(passing.bound())
-        if better is not None:
-            watch.offer(better)
-            watch.offer(without_idle_digits(settled(better)[0]))
-    return min(*bounds, watch.found.seconds)
+        every.append(_Messages(network(each, axes, alike=False), every[-1] if every else None))
+        every[-1].run(watch, FIRST_TURNS)
+    for messages in sorted(every, key=lambda messages: messages.bound):
+        messages.run(watch, MAX_TURNS)
+    return min(*(messages.passing.bound() for messages in every), watch.found.seconds)
 
 
 def improve_pairs(watch: Watch) -> None:
@@ -55,35 +54,41 @@ def improve_pairs(watch: Watch) -> None:
         if idle >= len(pairs):
             break
         before = watch.found.seconds
-        better, _ = _under(network(watch.found, pair, alike=False), watch)
-        if better is not None:
-            watch.offer(settled(better)[0])
+        _Messages(network(watch.found, pair, alike=False)).run(watch, MAX_TURNS, is_bound=False)
         idle = 0 if watch.found.seconds < before * (1 - WORTH) else idle + 1
 
 
-def _under(
-    of: Network, watch: Watch, others: float | None = None, before: Passing | None = None
-) -> tuple[Folded | None, Passing]:
-    """A plan cheaper than the best so far, if one is met, and the messages, under one network's tables.
+class _Messages:
+    """Messages under one network's tables, `bound` as they stand; they begin with those of another, where given."""
 
-    `others`: the bound under tables done before; `before`: the messages there.
-    """
-    core = core_of(of.num_options, of.tables)
-    passing = Passing(core)
-    if before is not None:
-        passing.resume(before)
-    best, last = watch.found.seconds, 0.0
-    chosen: Sequence[int] | None = None
-    for turn in range(MAX_TURNS):
-        bound, choices = passing.turn()
-        price = core.price(choices)
-        if price < best * (1 - CLOSED):
-            best, chosen = price, choices
-        if bound >= best * (1 - CLOSED):
-            break
-        if turn % PATIENCE == 0:
-            watch.tell(None if others is None else min(bound, others), best)
-            if turn and bound - last < STALLED * (best - bound):
+    def __init__(self, of: Network, before: _Messages | None = None) -> None:
+        self.of = of
+        self.core = core_of(of.num_options, of.tables)
+        self.passing = Passing(self.core)
+        self.bound = 0.0
+        if before is not None:
+            self.passing.resume(before.passing)
+
+    def run(self, watch: Watch, turns: int, is_bound: bool = True) -> None:
+        """Pass messages until no plan under these tables is cheaper than the best so far, or the bound stalls.
+
+        The cheapest plan met is offered, and what sweeps make of it. `is_bound`: of all plans, under these tables.
+        """
+        best, last = watch.found.seconds, self.bound
+        chosen: Sequence[int] | None = None
+        for turn in range(1, turns + 1):
+            if self.bound >= best * (1 - CLOSED):
                 break
-            last = bound
-    return None if chosen is None else of.plan(core.expanded(chosen)), passing
+            self.bound, choices = self.passing.turn()
+            price = self.core.price(choices)
+            if price < best * (1 - CLOSED):
+                best, chosen = price, choices
+            if turn % PATIENCE == 0:
+                watch.tell(self.bound if is_bound else None, best)
+                if self.bound - last < STALLED * (best - self.bound):
+                    break
+                last = self.bound
+        if chosen is not None:
+            better = self.of.plan(self.core.expanded(chosen))
+            watch.offer(better)
+            watch.offer(without_idle_digits(settled(better)[0]))
