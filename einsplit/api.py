@@ -65,6 +65,7 @@ def plan(
     method: str = "search",
     progress: Progress | None = None,
     limit_seconds: float | None = None,
+    memory_bytes: int | None = None,
     pins: Sequence[Pin | str] = (),
     cache: bool = False,
 ) -> Plan:
@@ -74,20 +75,22 @@ def plan(
     >>> einsplit.plan(graph, "cluster.json").save("plan.json")
     >>> einsplit.plan(graph, 8, pins=["@batch=cpu0", "[up_proj.weight]=cpu1, whole"])
 
-    Methods: `search` (default), `sweep`, `joint`, `brute`, `data-parallel`, `whole`. Over a mesh of at most two axes a
+    Methods: `search` (default), `sweep`, `joint`, `ilp`, `brute`, and the rivals: `data-parallel`, `zero-3`, `megatron`
+    and others (`einsplit plan --help` lists them). A device holds at most `memory_bytes`, all of its memory unless
+    given. Over a mesh of at most two axes a
     searched plan has a bound: seconds below which no plan is, over the digit tables tried. `progress(standing)` is
     called while searching, with the best seconds and the bound so far; after `limit_seconds` the best plan so far is
     returned. What `pins` fix is kept (`einsplit.solver.pins.text` has their grammar). With `cache`, a plan that was
     searched before is read from the user's cache, and others are kept there; a call leaves nothing on disk unasked.
-    Raises PlanError for an unknown method, for what a method cannot plan and for pins that cannot be kept, MachineError
-    for a machine that is not there.
+    Raises PlanError for an unknown method, for what a method cannot plan, where no plan fits and for pins that cannot
+    be kept, MachineError for a machine that is not there.
     """
     if not isinstance(graph, Graph):
         raise PlanError(f"plan takes a Graph, not {type_text(graph)}: plan(trace(model, x), 4)")
-    question = Question(graph, as_machine(machine), method, as_pins(pins))
+    question = Question(graph, as_machine(machine), method, as_pins(pins), {"memory_bytes": memory_bytes})
 
     def make() -> Plan:
-        return make_plan(graph, question.machine, method, progress, limit_seconds, pins=question.pins)
+        return make_plan(graph, question.machine, method, progress, limit_seconds, memory_bytes, pins=question.pins)
 
     return cached_plan(question, make, cache_folder() if cache else None)[0]
 

@@ -1,9 +1,26 @@
 """Figures for people: three digits and a unit."""
 
+import re
+
+from einsplit.errors import PlanError
+
 
 def bytes_text(count: float) -> str:
     """With a unit of 1000: `1.5 MB`."""
     return _scaled(count, ("B", "kB", "MB", "GB", "TB"))
+
+
+_BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(|k|M|G|T)(i?)B", re.IGNORECASE)
+_POWERS = ("", "k", "m", "g", "t")
+
+
+def bytes_of(text: str) -> int:
+    """Bytes as a user writes them: `40GB` (of 1000), `40 GiB` (of 1024), `512 B`. Raises PlanError otherwise."""
+    found = _BYTES.fullmatch(text.strip())
+    if found is None:
+        raise PlanError(f"{text!r} is no number of bytes.", "Write it with its unit, such as 40GB or 38.5 GiB.")
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS.index(prefix.lower()))
 
 
 def rate_text(per_second: float, unit: str) -> str:

@@ -20,7 +20,7 @@ from einsplit.solver.plan import Plan
 from einsplit.solver.plan.cache import Question, cache_folder, cached_plan
 from einsplit.solver.planner import METHODS, make_plan
 from einsplit.solver.search.watch import Standing
-from einsplit.solver.units import bytes_text, seconds_text
+from einsplit.solver.units import bytes_of, bytes_text, seconds_text
 
 strict_option = click.option("--strict", is_flag=True, help="Refuse a program of which a kernel runs whole.")
 
@@ -34,7 +34,12 @@ RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the
 )
 @subject_options
 @click.option("--devices", type=int, help="How many devices to cut over; a machine of its own size needs none.")
-@click.option("--machine", default="cpu", show_default=True, help="cpu, cpu-N, or a machine file (JSON).")
+@click.option(
+    "--machine",
+    default="cpu",
+    show_default=True,
+    help="cpu, cpu-N, h100x8, h100x8x16 (see `einsplit machines`), or a machine file.",
+)
 @click.option("--method", type=click.Choice(list(METHODS)), default="search", show_default=True, help="How to search.")
 @click.option("--mesh", metavar="2x2x2", help="The machine's devices as mesh axes, from the slowest link.")
 @click.option("--pin", "pins", multiple=True, metavar="PIN", help="Keep this, as above; may be given several times.")
@@ -44,6 +49,7 @@ RIVALS = ("data-parallel", "whole")  # methods whose price is printed beside the
     metavar="PLAN.json[:NODE]",
     help="Nodes, those named or all, keep the cut they have in a plan file.",
 )
+@click.option("--memory", metavar="40GB", help="What a device may hold at once, if not all of the machine's.")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
@@ -62,6 +68,7 @@ def plan(
     mesh: str | None,
     pins: Sequence[str],
     pins_from: Sequence[str],
+    memory: str | None,
     time_limit: float | None,
     no_cache: bool,
     output: str | None,
@@ -92,6 +99,7 @@ def plan(
     chosen = load_machine(machine, devices)
     if mesh is not None:
         chosen = with_mesh(chosen, mesh)
+    held = None if memory is None else bytes_of(memory)
     pinned = (*as_pins(pins), *map(kept_from, pins_from))
     if output is not None:
         _check_writable(output)  # now, not after the search
@@ -101,9 +109,11 @@ def plan(
     if strict:
         refuse_whole(graph)
     traced = time.perf_counter()
-    question = Question(graph, chosen, method, pinned)
+    question = Question(graph, chosen, method, pinned, {"memory_bytes": held})
     made, kept_in = cached_plan(
-        question, lambda: searched(graph, chosen, method, pinned, time_limit), None if no_cache else cache_folder()
+        question,
+        lambda: searched(graph, chosen, method, pinned, time_limit, held),
+        None if no_cache else cache_folder(),
     )
     planned = time.perf_counter()
     if output is not None:
@@ -129,7 +139,12 @@ def plan(
 
 
 def searched(
-    graph: Graph, machine: Machine, method: str = "search", pins: Sequence[Pin] = (), limit_seconds: float | None = None
+    graph: Graph,
+    machine: Machine,
+    method: str = "search",
+    pins: Sequence[Pin] = (),
+    limit_seconds: float | None = None,
+    memory_bytes: int | None = None,
 ) -> Plan:
     """The plan, with a line on the terminal that tells how the search goes."""
     what = f"planning {len(graph.nodes)} nodes over {machine.num_devices} devices"
@@ -140,6 +155,7 @@ def searched(
             method,
             lambda standing: say(f"{what}: {standing_text(standing)}"),
             limit_seconds,
+            memory_bytes,
             keep_on_interrupt=True,
             pins=pins,
         )

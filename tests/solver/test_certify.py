@@ -115,5 +115,5 @@ def test_a_search_out_of_time_keeps_the_best_plan_it_had() -> None:
     assert watch.found is every
     plan = einsplit.plan(graph, machine, limit_seconds=0.0)
     assert plan.status == "stopped" and plan.bound is None
-    assert str(plan).splitlines()[1].endswith("the cheapest that was found before the search was stopped")
+    assert "the cheapest that was found before the search was stopped" in str(plan)
     assert plan.seconds <= every.seconds
