@@ -229,4 +229,6 @@ def make_plan(
                 "the search was stopped before it had found a plan that fits.", "Give it more time."
             ) from stop
         status = "stopped"
+    if progress is not None:
+        progress(watch.standing)
     return written(own.hash, method, status, watch.found.spread(), watch.bound)

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from functools import lru_cache
+from itertools import combinations
+from math import comb, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ from einsplit.solver.machine import prime_factors
 
 Grids = NDArray[np.int64]  # a row for each, a column for each label
 
+MAX_GRIDS = 50_000  # 16,384 devices over 7 labels: 38,760
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -34,10 +38,11 @@ class Grid:
     words: float
 
 
-def best_integer_grid(terms: Terms, sizes: Mapping[Label, int], num_devices: int) -> Grid:
+def best_integer_grid(terms: Terms, sizes: Mapping[Label, int], num_devices: int) -> Grid | None:
     """The grid of `num_devices` boxes that moves the fewest words; a label may be cut into more parts than it has.
 
-    4096 x 4096 by 4096 x 4096 on 2 devices: one label in two, 0.50 * 4096^2 words.
+    4096 x 4096 by 4096 x 4096 on 2 devices: one label in two, 0.50 * 4096^2 words. None where there are more than
+    `MAX_GRIDS` to try.
     """
     if num_devices <= 1 or 0 in sizes.values():
         return Grid((), 0.0)
@@ -46,17 +51,29 @@ def best_integer_grid(terms: Terms, sizes: Mapping[Label, int], num_devices: int
     own = sum(prod(sizes[label] for label in face) for face in faces) / num_devices
     if not labels:
         return Grid((), len(faces) - own)
+    if num_grids(num_devices, len(labels)) > MAX_GRIDS:
+        return None
     grids = _grids(num_devices, len(labels))
     extents = np.array([sizes[label] for label in labels])
     blocks = np.ceil(extents / grids)
     words = np.zeros(len(grids))
     for face in faces:
-        words += np.prod(blocks[:, [label in face for label in labels]], axis=1)
+        block = np.ones(len(grids))
+        for column, label in enumerate(labels):
+            if label in face:
+                block *= blocks[:, column]
+        words += block
     best = int(np.argmin(words))
     cuts = tuple((label, int(d)) for label, d in zip(labels, grids[best], strict=True) if d > 1)
     return Grid(cuts, max(0.0, float(words[best]) - own))
 
 
+def num_grids(num_devices: int, num_labels: int) -> int:
+    """How many ways there are to write the number of devices as a product over the labels."""
+    return prod(comb(power + num_labels - 1, power) for power in Counter(prime_factors(num_devices)).values())
+
+
+@lru_cache(maxsize=16)  # by a mesh and by how many labels: the same for all einsums of a plan
 def _grids(num_devices: int, num_labels: int) -> Grids:
     """Every way to write the number of devices as a product over the labels."""
     grids = np.ones((1, num_labels), dtype=np.int64)
@@ -67,11 +84,8 @@ def _grids(num_devices: int, num_labels: int) -> Grids:
 
 
 def _dealt(power: int, num_labels: int) -> Grids:
-    """Every way to write `power` as a sum over the labels."""
-    if num_labels == 1:
-        return np.array([[power]], dtype=np.int64)
-    parts = []
-    for first in range(power, -1, -1):
-        others = _dealt(power - first, num_labels - 1)
-        parts.append(np.hstack([np.full((len(others), 1), first, dtype=np.int64), others]))
-    return np.vstack(parts)
+    """Every way to write `power` as a sum over the labels: bars between stars (Feller 1950, section II.5)."""
+    places = power + num_labels - 1
+    bars = np.array(list(combinations(range(places), num_labels - 1)), dtype=np.int64)
+    walls = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, places)))
+    return np.diff(walls, axis=1)[::-1] - 1

@@ -8,16 +8,20 @@ from math import isclose
 
 import msgspec
 
+from einsplit.errors import PlanError
 from einsplit.solver.bounds import CAVEATS, NodeWords, plan_words
+from einsplit.solver.plan.rows import folding_kept
 from einsplit.solver.search.fold import Folding
 from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import Sharding
+from einsplit.solver.shown import shown
 from einsplit.solver.units import rate_text
 
 __all__ = [
     "NOTES",
     "Words",
     "are_equal",
+    "check_words",
     "count_text",
     "ratio",
     "ratio_text",
@@ -64,6 +68,26 @@ def _words(row: NodeWords) -> Words | None:
     if row.bound_words is None:
         return Words(row.moved_words) if row.moved_words else None
     return Words(row.moved_words, float(f"{row.bound_words:.{DIGITS}g}"), row.grid_words)
+
+
+def check_words(claimed: Sequence[tuple[str, Words | None]], problem: Problem, shardings: Sequence[Sharding]) -> None:
+    """Raises PlanError where the words of a plan's nodes, beside their names, are not true.
+
+    A plan without any claims nothing; one with some has all of them.
+    """
+    if all(words is None for _, words in claimed):
+        return
+    true_words = words_of(problem, shardings, folding_kept(problem, shardings))
+    for at, ((name, words), true) in enumerate(zip(claimed, true_words, strict=True)):
+        if not are_equal(words, true):
+            raise PlanError(
+                f"$.nodes[{at}].words ({shown(name)}): the plan says {_figures(words)}, and it is {_figures(true)}",
+                "Plan again, or restore the file from version control.",
+            )
+
+
+def _figures(words: Words | None) -> str:
+    return msgspec.json.encode(words).decode()
 
 
 def are_equal(one: Words | None, other: Words | None) -> bool:

@@ -16,7 +16,7 @@ from itertools import combinations, cycle
 
 from einsplit.solver.messages import Passing, core_of
 from einsplit.solver.search.network import Network, network
-from einsplit.solver.search.problem import Folded, Limits
+from einsplit.solver.search.problem import Limits
 from einsplit.solver.search.starts import AxesOf
 from einsplit.solver.search.sweep import settled, start, without_idle_digits
 from einsplit.solver.search.watch import Watch

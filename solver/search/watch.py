@@ -60,14 +60,21 @@ class Watch:
 
         Raises OutOfTime.
         """
-        if self._parent is not None:
-            self._parent.tell(self._parent.bound)
         now = time.monotonic()
-        if self._progress is not None and self.best is not None:
-            least = self.best.seconds if best is None else min(best, self.best.seconds)
-            self._progress(Standing(least, bound, now - self._start))
+        known = [seconds for seconds in (best, self.best and self.best.seconds) if seconds is not None]
+        if self._parent is not None and self._parent.best is None:
+            self._parent.tell(bound, min(known, default=None))  # all that there is to tell
+        elif self._parent is not None:
+            self._parent.tell(self._parent.bound)
+        if self._progress is not None and known:
+            self._progress(Standing(min(known), bound, now - self._start))
         if self._end is not None and now > self._end:
             raise OutOfTime
+
+    @property
+    def standing(self) -> Standing:
+        """How the search stands now."""
+        return Standing(self.found.seconds, self.bound, time.monotonic() - self._start)
 
     @property
     def found(self) -> Folded:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from einsplit.solver.plan import NodePlan, Plan
+from einsplit.solver.plan import NodePlan, Plan, Words
 from einsplit.solver.plan.explain import change_text, cut_text, more_text
 from einsplit.solver.plan.kinds import Cut, cut_kind, kind_of, label_family, node_title, total_seconds, work_of
+from einsplit.solver.plan.words import total
 from einsplit.solver.sharding import Sum
 
 __all__ = ["SUM", "WHOLE", "Box", "Folded", "fold"]
@@ -32,6 +33,7 @@ class Box:
     runner_up: str
     more: str
     more_seconds: float
+    words: Words | None  # of all of them together
     source: str
 
     @property
@@ -99,6 +101,7 @@ def _box(plan: Plan, kind: str, nodes: list[NodePlan], first: int, colours: dict
         runner_up="" if node.runner_up is None else change_text(plan, node.cut, node.runner_up),
         more="" if node.runner_up is None else more_text(node.runner_up_seconds, total_seconds(nodes)),
         more_seconds=0.0 if node.runner_up is None else node.runner_up_seconds,
+        words=total(node.words for node in nodes),
         source=node.source,
     )
 

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from einsplit.report.page.boxes import WHOLE, Box, Folded
 from einsplit.report.page.text import quoted, tail
+from einsplit.solver.plan.words import words_text
 from einsplit.solver.units import bytes_text, seconds_text
 
 __all__ = ["draw", "drawn"]
@@ -111,6 +112,8 @@ def _box(at: int, box: Box, place: Place, dearest: float) -> str:
     told = [f"{box.name}{count}", f"cut by {box.cut}", f"{seconds_text(box.seconds)}, {bytes_text(box.bytes)} moved"]
     if box.runner_up:
         told.append(f"runner-up {box.runner_up} {box.more}")
+    if box.words:
+        told.append(f"words {words_text(box.words)}")
     return (
         f'<g class="box" data-box="{at}" tabindex="0" transform="translate({x:g} {y:g})">'
         f"<title>{NEWLINE.join(map(quoted, told))}</title>"

@@ -17,12 +17,14 @@ from einsplit.report.page.charts import bytes_bars, memory_chart, work_bars
 from einsplit.report.page.drawing import draw, drawn
 from einsplit.report.page.text import clean, json_block, quoted
 from einsplit.solver.plan import Plan
-from einsplit.solver.plan.explain import headline
+from einsplit.solver.plan.explain import headline, price_text, proof_text
+from einsplit.solver.plan.words import NOTES, count_text, ratio, ratio_text, summed_text, words_text
 from einsplit.solver.units import bytes_text, seconds_text
 
 __all__ = ["page", "write_page"]
 
 MAX_ROWS = 600  # of the table; of more kinds of nodes those that cost most
+MAX_NOTE = 400  # letters of a sentence of our own
 COLUMNS = (
     ("node", ""),
     ("nodes", "n"),
@@ -31,6 +33,9 @@ COLUMNS = (
     ("price", "n"),
     ("runner-up", ""),
     ("costs more", "n"),
+    ("words", "n"),
+    ("/ bound", "n"),
+    ("/ grid", "n"),
 )
 WORDS = {WHOLE: "whole: devices repeat the work", SUM: "sum: devices hold addends"}
 
@@ -61,17 +66,15 @@ def page(plan: Plan) -> str:
     shown = drawn(folded)
     rows = _dearest(folded)
     style, script = _part("page.css"), _part("page.js")
-    named, figures = headline(plan).splitlines()
-    total, _, proof = figures.partition("; ")
     return Template(_part("page.html")).substitute(
         policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'",
         style=style,
         script=script,
-        title=quoted(named),
+        title=quoted(headline(plan).splitlines()[0]),
         machine=quoted(plan.machine.name),
-        total=quoted(total),
-        proof=quoted(proof),
+        total=quoted(price_text(plan)),
+        proof=quoted(proof_text(plan)),
         facts="".join(f"<div><dt>{quoted(name)}</dt><dd>{quoted(value)}</dd></div>" for name, value in _facts(plan)),
         counted=quoted(_counted(plan, folded, len(shown))),
         legend="".join(f'<li><i class="{kind}"></i>{quoted(name)}</li>' for kind, name in _legend(folded)),
@@ -80,6 +83,7 @@ def page(plan: Plan) -> str:
         head="".join(_column(name, kind) for name, kind in COLUMNS),
         rows="".join(_row(at, folded.boxes[at]) for at in rows),
         rest=quoted(_rest(folded, rows)),
+        words=_words(plan),
         data=json_block({"boxes": [_fields(at, folded.boxes[at]) for at in sorted({*rows, *shown})]}),
     )
 
@@ -100,7 +104,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "a step", seconds_text(plan.seconds)
     yield "sent by each device", bytes_text(plan.bytes)
     if plan.peak_bytes:
-        yield "peak memory of a device", bytes_text(plan.peak_bytes)
+        yield "peak memory of a device", f"{bytes_text(plan.peak_bytes)} of {bytes_text(plan.machine.memory_bytes)}"
     yield "bound", "none" if plan.bound is None else seconds_text(plan.bound)
     yield "gap", "none" if plan.gap is None else f"{100 * plan.gap:.2g} %"
     yield "method", plan.method
@@ -135,6 +139,13 @@ def _rest(folded: Folded, rows: list[int]) -> str:
     return f"and {len(left):,} more kinds, {seconds_text(sum(folded.boxes[at].seconds for at in left))} together"
 
 
+def _words(plan: Plan) -> str:
+    """What the words of all nodes come to, with the caveats; empty where none are known."""
+    summed = summed_text(node.words for node in plan.nodes)
+    notes = "".join(f"<li>{quoted(note, MAX_NOTE)}</li>" for note in NOTES)
+    return f"<p>{quoted(summed, MAX_NOTE)}</p><ul>{notes}</ul>" if summed else ""
+
+
 def _column(name: str, kind: str) -> str:
     return f'<th scope="col" class="{kind}"><button type="button">{name}</button></th>'
 
@@ -149,8 +160,25 @@ def _row(at: int, box: Box) -> str:
         f'<td class="n">{seconds_text(box.seconds)}</td>',
         f"<td>{quoted(box.runner_up)}</td>",
         f'<td class="n">{quoted(box.more)}</td>',
+        *(f'<td class="n">{text}</td>' for text in _words_cells(box)),
     )
     return f'<tr data-row="{at}" class="{"free" if box.is_free else ""}">{"".join(cells)}</tr>'
+
+
+def _words_cells(box: Box) -> tuple[str, ...]:
+    """Words moved, and how many times the lower bound and the best grid that is."""
+    words = box.words
+    if words is None:
+        return ("", "", "")
+    return count_text(words.moved), *(ratio_text(words.moved, least) for least in (words.bound, words.grid))
+
+
+def _words_order(box: Box) -> tuple[float, ...]:
+    """By which the columns of words are sorted: what is not known comes first, what is over 0 last."""
+    words = box.words
+    if words is None:
+        return (-1, -1, -1)
+    return words.moved, *(ratio(words.moved, least) for least in (words.bound, words.grid))
 
 
 def _fields(at: int, box: Box) -> dict[str, object]:
@@ -166,6 +194,7 @@ def _fields(at: int, box: Box) -> dict[str, object]:
             box.seconds,
             clean(box.runner_up),
             box.more_seconds,
+            *_words_order(box),
         ],
         "facts": [
             ["nodes", f"{box.count:,}"],
@@ -173,6 +202,7 @@ def _fields(at: int, box: Box) -> dict[str, object]:
             ["price", seconds_text(box.seconds)],
             ["moves", bytes_text(box.bytes)],
             ["runner-up", f"{clean(box.runner_up)}  {box.more}".strip() or "none"],
+            ["words", words_text(box.words)],
             ["work", box.work],
             ["does", clean(box.does)],
             ["source", clean(box.source)],

@@ -20,9 +20,9 @@ def clean(text: str, letters: int = MAX_LETTERS) -> str:
     return shortened(printable(text), letters)
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, letters: int = MAX_LETTERS) -> str:
     """For the text of an element."""
-    return html.escape(clean(text))
+    return html.escape(clean(text, letters))
 
 
 def tail(name: str, letters: int) -> str:

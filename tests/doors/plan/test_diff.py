@@ -41,10 +41,13 @@ def two_plans():
 def test_the_whole_text():
     assert diff_text(*two_plans()).splitlines() == [
         "A  plan for test (axis0:2 x axis1:2), by data-parallel",
-        "A  10 ms a step, 3 kB sent by each device; not searched",
+        "A  10 ms a step, 3 kB sent by each device",
+        "A  bound: none; not searched",
+        "A  each device holds at most 4 kB of 1 GB",
         "B  plan for test (axis0:2 x axis1:2), by search",
-        "B  7 ms a step, 12 kB sent by each device; "
-        "no single mesh axis, changed at all nodes at once, makes it cheaper",
+        "B  7 ms a step, 12 kB sent by each device",
+        "B  bound: none; no single mesh axis, changed at all nodes at once, makes it cheaper",
+        "B  each device holds at most 3 kB of 1 GB",
         "",
         "B against A: -3 ms a step (-30.0 %), +9 kB sent by each device, peak -1 kB",
         "",
@@ -83,7 +86,7 @@ def test_long_names_and_cuts_are_shortened_and_nothing_moves_the_cursor():
     b = plan_of(node(evil, (None, evil), 2.0, 10**18), on=a.machine)
     text = diff_text(a, b)
     assert not set(text) & set("\x1b\r\x07\u202e")
-    assert len(text.splitlines()) == 9 and max(map(len, text.splitlines())) < 160
+    assert len(text.splitlines()) == 11 and max(map(len, text.splitlines())) < 160
 
 
 # ------------------------------------------------------------------------------------------------------ what is paired

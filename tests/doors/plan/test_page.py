@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import time
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 from einsplit.errors import PlanError
 from einsplit.report.page import page, write_page
 from einsplit.solver.machine import Machine, MeshAxis
-from einsplit.solver.plan import Plan
+from einsplit.solver.plan import Plan, Words
 from einsplit.solver.plan.explain import headline
+from einsplit.solver.plan.words import NOTES
 from einsplit.solver.sharding import Sum
 from einsplit.solver.units import seconds_text
 from tests.doors.graphs import machine
@@ -102,11 +104,12 @@ def test_the_script_and_the_page_know_the_same_elements():
 def test_the_header_has_the_words_of_explain():
     plan = msgspec.structs.replace(layered(2), bound=0.04, gap=0.05, status="folded", peak_bytes=5_000_000)
     plan = msgspec.structs.replace(plan, bound=plan.seconds / 1.05)
-    first, second = headline(plan).splitlines()
+    first, second, held = headline(plan).splitlines()
     text = page(plan)
     for words in (
         first,
         *second.split("; ", 1),
+        held.removeprefix("each device holds at most "),
         "at most 5 % above",
         "5 MB",
         seconds_text(plan.bound),
@@ -135,6 +138,47 @@ def test_each_box_has_a_row_a_drawing_and_a_tooltip_with_price_bytes_and_runner_
     assert "layers.*.part3.linear ×4\ncut by axis0:h_0 axis1:b\n16 ms, 12 kB moved\nrunner-up axis0:b +200 us" in (
         read.inside("title")
     )
+
+
+def test_words_stand_in_the_table_the_panel_and_the_tooltip_and_are_summed():
+    told = [Words(3_000_000, 2_000_000.0, 2_500_000.0), Words(500, 0.0, 0.0), Words(7), None]
+    plan = plan_of(*(node(f"n{chr(97 + k)}", words=words) for k, words in enumerate(told)))
+    text = page(plan)
+    read = Read(text)
+    assert re.findall(r"<button type=\"button\">([^<]*)</button></th></tr>", text) == ["/ grid"]
+    rows = re.findall(r'<tr data-row="\d" class="">(.*?)</tr>', text)
+    assert [re.findall(r'<td class="n">([^<]*)</td>', row)[-3:] for row in rows] == [
+        ["3M", "1.50x", "1.20x"],
+        ["500", "over 0", "over 0"],
+        ["7", "", ""],
+        ["", "", ""],
+    ]
+    boxes = read.data()["boxes"]
+    assert [dict(box["facts"])["words"] for box in boxes] == [
+        "3M, 1.50x bound, 1.20x grid",
+        "500, bound 0, grid 0",
+        "7",
+        "",
+    ]
+    largest = sys.float_info.max
+    assert [box["sort"][7:] for box in boxes] == [
+        [3_000_000, 1.5, 1.2],
+        [500, largest, largest],
+        [7, -1, -1],
+        [-1, -1, -1],
+    ]
+    assert [title.partition("words ")[2] for title in read.inside("title")[-4:]] == [
+        "3M, 1.50x bound, 1.20x grid",
+        "500, bound 0, grid 0",
+        "7",
+        "",
+    ]
+    assert (
+        "<p>each device sends 3M words; vs isolated operators 1.50x their bounds (3M of 2M), "
+        "1.20x their best grids (3M of 2.5M)</p><ul><li>A reduction counts" in text
+    )
+    assert [note for note in NOTES if note not in "".join(read.inside("li"))] == []
+    assert "isolated operators" not in page(layered(2))
 
 
 def test_edges_join_operands_to_readers_through_copies_that_cost_nothing():
@@ -364,10 +408,10 @@ def test_explain_writes_the_page(call, plan_path, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
-@pytest.mark.parametrize("option", ["--json", "--full", "--capture"])
+@pytest.mark.parametrize("option", ["--json", "--full", "--words", "--capture"])
 def test_a_page_goes_with_no_other_form(option, call, plan_path, tmp_path):
     code, _, err = call("explain", plan_path, "--html", tmp_path / "x.html", option)
-    assert code == 2 and "leave out --capture, --json and --full" in err and not (tmp_path / "x.html").exists()
+    assert code == 2 and "leave out --capture, --json, --full and --words" in err and not (tmp_path / "x.html").exists()
 
 
 def test_a_page_is_replaced_in_one_step_or_not_at_all(tmp_path, monkeypatch):

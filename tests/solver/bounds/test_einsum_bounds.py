@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from einsplit.solver.bounds import best_integer_grid, einsum, words_lower_bound
+from einsplit.solver.bounds.grid import MAX_GRIDS, num_grids
 
 MATMUL = ("mk", "kn", "mn")
 
@@ -227,3 +228,28 @@ def test_cubes_follow_the_law_of_two_thirds(num_devices):
     assert seen / again == pytest.approx(4.0, rel=1e-9)
     doubled = words_lower_bound(MATMUL, dict.fromkeys("mkn", 8192), num_devices)
     assert doubled == pytest.approx(4 * words_lower_bound(MATMUL, sizes, num_devices), rel=1e-9)
+
+
+# ---------------------------------------------------------------------------------------------- what is not looked at
+
+
+@given(einsums(largest=30), st.integers(2, 2**10), st.integers(1, 40))
+def test_a_label_split_in_two_that_stand_in_the_same_terms_has_the_same_bound(case, num_devices, times):
+    terms, sizes = case
+    split = [term + "z" if "a" in term else term for term in terms]
+    whole = words_lower_bound(terms, sizes | {"a": sizes["a"] * times}, num_devices)
+    assert words_lower_bound(split, sizes | {"z": times}, num_devices) == whole
+
+
+@pytest.mark.parametrize("num_devices, num_labels", [(2, 1), (8, 3), (12, 3), (36, 2), (60, 4)])
+def test_grids_are_counted_before_they_are_made(num_devices, num_labels):
+    assert num_grids(num_devices, num_labels) == len(factorisations(num_devices, num_labels))
+
+
+def test_of_too_many_grids_none_is_called_the_best():
+    labels = "abcdefgh"
+    sizes = dict.fromkeys(labels, 64)
+    assert num_grids(2**14, 7) <= MAX_GRIDS < num_grids(2**14, 8)
+    assert best_integer_grid((labels[:7],), dict.fromkeys(labels[:7], 64), 2**14).words == 0.0
+    assert best_integer_grid((labels,), sizes, 2**14) is None
+    assert words_lower_bound((labels, labels[:4]), sizes, 2**14) == 0.0

@@ -15,6 +15,7 @@ from einsplit.graph import Graph
 from einsplit.passes import tidy
 from einsplit.solver.check import check_plan
 from einsplit.solver.planner import METHODS, make_plan
+from einsplit.solver.published.experts import EXPERTS, Unsuited
 from tests.doors.graphs import machine, mlp_graph
 from tests.solver.check.plans import any_machine, random_plan, wrong
 from tests.support.attention import differentiated
@@ -38,7 +39,11 @@ def test_any_legal_plan_of_a_random_program_is_sound(mesh):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_every_method_plans_is_sound(method):
     graph = mlp_graph()
-    plan = make_plan(graph, machine(2), method)
+    try:
+        plan = make_plan(graph, machine(2), method)
+    except Unsuited:
+        assert method in EXPERTS  # whose kind of plan this graph has nothing for
+        return
     assert wrong(check_plan(plan, graph)) == {}
 
 
