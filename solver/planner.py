@@ -8,6 +8,7 @@ from math import isfinite
 
 from einsplit.errors import PlanError, advice
 from einsplit.graph import Graph
+from einsplit.solver.contraction.tropical import TooWide
 from einsplit.solver.machine import Machine
 from einsplit.solver.pins import Pin, apart, limits_of, pinned_tables
 from einsplit.solver.plan import Plan, Status
@@ -16,16 +17,15 @@ from einsplit.solver.planning.case import Case, peak
 from einsplit.solver.planning.exact import integer_program
 from einsplit.solver.planning.fit import fit, try_all
 from einsplit.solver.prepare import computed, prepare_computed
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Folded, Solution, refolded
 from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
 from einsplit.solver.published.experts import EXPERTS, Suited, all_whole, data_parallel, expert_plans
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.certify import CLOSED, certify, improve_pairs
 from einsplit.solver.search.coarse import coarse_groups, coarse_machine, refined
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Folded, Solution, refolded
 from einsplit.solver.search.starts import digit_tables, sweep_orders
 from einsplit.solver.search.sweep import joint, settled, start, sweep
-from einsplit.solver.search.tropical import TooWide
 from einsplit.solver.search.watch import OutOfTime, Progress, Watch
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own

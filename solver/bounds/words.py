@@ -19,9 +19,9 @@ from einsplit.solver.bounds.grid import best_integer_grid
 from einsplit.solver.pricing.collectives import collective_bytes
 from einsplit.solver.pricing.forms import FormKind
 from einsplit.solver.pricing.repartition import Move, repartition
-from einsplit.solver.search.fold import Folding, unfolded
-from einsplit.solver.search.memo import Edge
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.fold import Folding, unfolded
+from einsplit.solver.problem.memo import Edge
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.sharding import Sharding, aggregation
 
 CAVEATS = (

@@ -18,10 +18,10 @@ from time import monotonic
 import numpy as np
 
 from einsplit.errors import PlanError, ShapeError, advice
+from einsplit.solver.contraction.tropical import PriceTable
 from einsplit.solver.integer.model import SCALE, Model, model
 from einsplit.solver.integer.process import Bound, Done, Failed, Incumbent, Said, conversation
 from einsplit.solver.integer.reduce import Mask, NothingLeft, Row, check_question, greedy, reduce
-from einsplit.solver.search.tropical import PriceTable
 
 SOLVERS = ("highs", "cbc")
 WHOLE = 1e-6  # how far from 0 or 1 a value may be that is taken for it

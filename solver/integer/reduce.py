@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsplit.errors import PlanError
-from einsplit.solver.search.tropical import PriceTable, check_tables
+from einsplit.solver.contraction.tropical import PriceTable, check_tables
 
 Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -86,7 +86,7 @@ def check_question(num_options: Sequence[int], tables: Sequence[PriceTable], row
         if len(set(table.variables)) > 2:
             raise PlanError(
                 f"a table over the variables {table.variables}: the integer program takes two at most.",
-                "Contract such a network instead: einsplit.solver.search.tropical.",
+                "Contract such a network instead: einsplit.solver.contraction.tropical.",
             )
     for at, row in enumerate(rows):
         if isnan(row.limit):

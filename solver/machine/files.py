@@ -6,9 +6,7 @@ the name of their field: 900 GB/s is `"bytes_per_second": 9e11`.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +15,8 @@ import msgspec
 from einsplit.errors import MachineError, did_you_mean
 from einsplit.solver.machine.machine import Machine, MachineFields, faults
 from einsplit.solver.machine.mesh import MeshAxis
+from einsplit.solver.repeated import repeated_key
+from einsplit.solver.shown import shown
 
 MAX_FILE_BYTES = 2**20
 EXAMPLE = "`einsplit machines h100x8 --json` prints a whole one, under `machine`."
@@ -58,20 +58,21 @@ def decode_machine(data: bytes, place: str) -> Machine:
     """A Machine from JSON bytes. Raises MachineError with the place of the first fault."""
     try:
         fields = _FIELDS.decode(data)
-        repeated = next(_repeated_keys(json.loads(data, object_pairs_hook=_Pairs, parse_int=str), "$"), None)
+        repeated = repeated_key(data)
     except msgspec.ValidationError as error:
         text = str(error)
         where = "" if " - at `" in text else " - at `$`"
-        raise MachineError(f"machine file {place}: {text}{where}", _remark(text)) from error
+        raise MachineError(f"machine file {place}: {shown(text)}{where}", shown(_remark(text))) from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise MachineError(f"machine file {place}: {error}", EXAMPLE) from error
+        raise MachineError(f"machine file {place}: {shown(str(error))}", EXAMPLE) from error
     if repeated:
-        raise MachineError(f"machine file {place}: {repeated} stands twice", "Keep one of the two.")
+        raise MachineError(f"machine file {place}: {shown(repeated)} stands twice", "Keep one of the two.")
     fault = next(faults(fields), None)
     if fault is not None:
         owner = f"{fault.owner.removeprefix(', ')}: " if fault.owner else ""
         raise MachineError(
-            f"machine file {place}: {fault.path}: {owner}{fault.mistake}", fault.remark or _wanted(fault.path)
+            f"machine file {place}: {shown(f'{fault.path}: {owner}{fault.mistake}')}",
+            fault.remark or _wanted(fault.path),
         )
     return msgspec.convert(fields, Machine, from_attributes=True)
 
@@ -90,26 +91,6 @@ def save_machine(machine: Machine, path: str | Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise MachineError(f"machine file {path} cannot be written: {reason}") from error
-
-
-class _Pairs(tuple[tuple[str, object], ...]):
-    """A JSON object, as it was written."""
-
-    __slots__ = ()
-
-
-def _repeated_keys(value: object, place: str) -> Iterator[str]:
-    """The places of keys that an object has twice: a decoder would silently take the last."""
-    if isinstance(value, _Pairs):
-        known: set[str] = set()
-        for key, part in value:
-            if key in known:
-                yield f"{place}.{key}"
-            known.add(key)
-            yield from _repeated_keys(part, f"{place}.{key}")
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _repeated_keys(part, f"{place}[{number}]")
 
 
 def _remark(text: str) -> str:

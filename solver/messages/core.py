@@ -21,7 +21,7 @@ from math import fsum, prod
 import numpy as np
 import numpy.typing as npt
 
-from einsplit.solver.search.tropical import PriceTable
+from einsplit.solver.contraction.tropical import PriceTable
 
 Prices = npt.NDArray[np.float64]
 

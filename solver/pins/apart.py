@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from einsplit.graph import node_labels
 from einsplit.solver.pricing.content import node_content
-from einsplit.solver.search.fold import fold
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Limits
+from einsplit.solver.problem.fold import fold
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Limits
 
 
 def apart(memo: Memo, limits: Limits) -> Memo:

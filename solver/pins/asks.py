@@ -11,7 +11,7 @@ from einsplit.graph import node_labels
 from einsplit.notation.dims import dims_text
 from einsplit.solver.pins.names import axes_named, labels_named, matches, nodes_named
 from einsplit.solver.pins.text import WHOLE, KeptPin, LabelPin, LayoutPin, NodePin, Pin, Word
-from einsplit.solver.search.memo import Memo
+from einsplit.solver.problem.memo import Memo
 from einsplit.solver.sharding import Choice, Sum, choice_text
 
 MANY = 12  # choices that an error lists

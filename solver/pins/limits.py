@@ -8,8 +8,8 @@ from itertools import combinations
 from einsplit.errors import PlanError
 from einsplit.solver.pins.asks import Ask, asks_of, every_choice
 from einsplit.solver.pins.text import Pin
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Limits
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Limits
 from einsplit.solver.sharding import Choice
 
 Asks = dict[tuple[int, int], list[Ask]]  # by node and mesh axis

@@ -18,7 +18,7 @@ from einsplit.graph import Label
 from einsplit.solver.pins.asks import Ask
 from einsplit.solver.pins.limits import grouped, permitted
 from einsplit.solver.pins.text import Pin
-from einsplit.solver.search.memo import Memo
+from einsplit.solver.problem.memo import Memo
 from einsplit.solver.search.starts import MAX_PADDING, AxesOf, fits
 
 MAX_TRIES = 10_000  # of ways to give every pin that leaves a choice of labels one of them

@@ -31,7 +31,7 @@ from einsplit.solver.machine import Machine
 from einsplit.solver.pins import Pin, apart, limits_of, pin_key
 from einsplit.solver.plan.format import FORMAT, MAX_FILE_BYTES, Plan, decode_plan, realise
 from einsplit.solver.plan.write import written
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.problem import Problem
 
 ENVIRONMENT = "EINSPLIT_CACHE"  # `off`, or a folder for the plans
 OFF = ("off", "0", "no", "false")

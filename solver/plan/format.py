@@ -7,7 +7,6 @@ Graph when the plan is used.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -21,15 +20,18 @@ from einsplit.errors import PlanError
 from einsplit.graph import Graph, Label, node_text
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan.explain import plan_table
-from einsplit.solver.plan.rows import folding_kept, more_seconds, row_price
-from einsplit.solver.plan.words import Words, are_equal, words_of
+from einsplit.solver.plan.rows import more_seconds, row_price
+from einsplit.solver.plan.words import Words, check_words
 from einsplit.solver.prepare import computed, prepare_computed
-from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.problem.problem import Problem, Solution
+from einsplit.solver.repeated import repeated_key
 from einsplit.solver.sharding import Choice, Sharding, choice_text, extent_classes, make_tables
+from einsplit.solver.shown import shown
 from einsplit.solver.units import seconds_text
 
 FORMAT = 2
 MAX_FILE_BYTES = 64 * 2**20
+MAX_COUNT = 10**30  # of bytes or words: sums of such are no more than a float holds
 PLAN_AGAIN = "Plan again, or restore the file from version control."
 
 # searched: the cheapest found. settled: no single mesh axis, changed at all nodes at once, makes it cheaper.
@@ -136,6 +138,8 @@ def _faults(plan: Plan) -> Iterator[str]:
         yield f"$.format: {plan.format}, and plans are made in format {FORMAT}"
     for key in ("seconds", "bytes", "bound", "gap", "peak_bytes"):
         yield from _not_counted(f"$.{key}", getattr(plan, key))
+    for name, sent in plan.bytes_by_axis.items():
+        yield from _not_counted(f"$.bytes_by_axis[{name!r}]", sent)
     gap = plan.seconds / plan.bound - 1.0 if plan.bound else 0.0
     if (plan.bound is None) != (plan.gap is None) or abs((plan.gap or 0.0) - gap) > 1e-9 * (1 + abs(gap)):
         yield f"$.bound: bound {plan.bound} and gap {plan.gap} do not fit a plan of {plan.seconds} s"
@@ -161,7 +165,7 @@ def _faults(plan: Plan) -> Iterator[str]:
 
 
 def _not_counted(place: str, value: float | None) -> Iterator[str]:
-    if value is not None and not 0 <= value < math.inf:
+    if value is not None and not 0 <= value < (MAX_COUNT if isinstance(value, int) else math.inf):
         yield f"{place}: {value}, and must be finite and not negative"
 
 
@@ -186,32 +190,12 @@ def decode_plan(data: bytes, place: str = "plan") -> Plan:
         if version < 1:
             raise PlanError(f"plan file {place} has format {version}, and formats count from 1")
         plan = _PLAN.decode(data)
-        repeated = next(_repeated_keys(json.loads(data, object_pairs_hook=_Pairs), "$"), None)
+        repeated = repeated_key(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PlanError(f"plan file {place} is damaged: {error}", PLAN_AGAIN) from error
+        raise PlanError(f"plan file {place} is damaged: {shown(str(error))}", PLAN_AGAIN) from error
     if repeated:
-        raise PlanError(f"plan file {place} is damaged: {repeated} stands twice", PLAN_AGAIN)
+        raise PlanError(f"plan file {place} is damaged: {shown(repeated)} stands twice", PLAN_AGAIN)
     return plan
-
-
-class _Pairs(tuple[tuple[str, object], ...]):
-    """A JSON object, as it was written."""
-
-    __slots__ = ()
-
-
-def _repeated_keys(value: object, place: str) -> Iterator[str]:
-    """The places of keys that an object has twice: a decoder would silently take the last."""
-    if isinstance(value, _Pairs):
-        known: set[str] = set()
-        for key, part in value:
-            if key in known:
-                yield f"{place}.{key}"
-            known.add(key)
-            yield from _repeated_keys(part, f"{place}.{key}")
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _repeated_keys(part, f"{place}[{number}]")
 
 
 def _compact(value: object) -> str:
@@ -231,7 +215,7 @@ def realise(plan: Plan, graph: Graph) -> Solution:
     classes = set(extent_classes(prepared).values())
     for label in plan.digits:
         if label not in classes:
-            raise PlanError(f"$.digits: {label!r} is no extent class of the graph", PLAN_AGAIN)
+            raise PlanError(f"$.digits: {shown(label)!r} is no extent class of the graph", PLAN_AGAIN)
     problem = Problem(prepared, plan.machine, make_tables(prepared, plan.machine.sizes, plan.digits))
     if len(plan.nodes) != len(prepared.nodes):
         raise PlanError(f"$.nodes: {len(plan.nodes)} of the graph's {len(prepared.nodes)}", PLAN_AGAIN)
@@ -242,7 +226,7 @@ def realise(plan: Plan, graph: Graph) -> Solution:
         _check_price(problem, shardings, at, row)
     price = problem.price(shardings)
     _check_figures("$", plan.seconds, price.seconds, plan.bytes, price.bytes_sent)
-    _check_words(plan, problem, shardings)
+    check_words([(row.name, row.words) for row in plan.nodes], problem, shardings)
     return Solution(problem, shardings, price.seconds)
 
 
@@ -250,14 +234,16 @@ def _check_choices(problem: Problem, at: int, row: NodePlan) -> None:
     node, place = problem.graph.nodes[at], f"$.nodes[{at}]"
     # Names of inner nodes are not part of what a graph computes: a model may have been renamed since.
     if row.does != node_text(node):
-        raise PlanError(f"{place} ({row.name}): the plan says {row.does!r}, the graph {node_text(node)!r}")
+        raise PlanError(
+            f"{place} ({shown(row.name)}): the plan says {shown(row.does)!r}, the graph {node_text(node)!r}"
+        )
     for key, cut in (("cut", row.cut), ("runner_up", row.runner_up or ())):
         for axis, choice in enumerate(cut):
             allowed = problem.choices(at, axis)
             if choice not in allowed:
                 name = problem.machine.axes[axis].name
                 raise PlanError(
-                    f"{place}.{key}[{axis}] ({row.name}): axis {name!r} cannot be {choice_text(choice)}",
+                    shown(f"{place}.{key}[{axis}] ({row.name}): axis {name!r} cannot be {choice_text(choice)}"),
                     f"It can be {', '.join(choice_text(c) for c in allowed)}.",
                 )
 
@@ -265,27 +251,16 @@ def _check_choices(problem: Problem, at: int, row: NodePlan) -> None:
 def _check_price(problem: Problem, shardings: tuple[Sharding, ...], at: int, row: NodePlan) -> None:
     price = row_price(problem, shardings, at)
     place = f"$.nodes[{at}]"
-    _check_figures(f"{place} ({row.name})", row.seconds, price.seconds, row.bytes, price.bytes_sent)
+    _check_figures(f"{place} ({shown(row.name)})", row.seconds, price.seconds, row.bytes, price.bytes_sent)
     if row.runner_up is None:
         return
     more = more_seconds(problem, shardings, at, row.runner_up)
     if abs(more - row.runner_up_seconds) > 1e-9 * (abs(more) + price.seconds):
         raise PlanError(
-            f"{place}.runner_up_seconds ({row.name}): the plan says {row.runner_up_seconds:g}, and it is {more:g}"
-        )
-
-
-def _check_words(plan: Plan, problem: Problem, shardings: tuple[Sharding, ...]) -> None:
-    """A plan without any words claims nothing; one with some has all of them."""
-    if all(row.words is None for row in plan.nodes):
-        return
-    true_words = words_of(problem, shardings, folding_kept(problem, shardings))
-    for at, (row, true) in enumerate(zip(plan.nodes, true_words, strict=True)):
-        if not are_equal(row.words, true):
-            raise PlanError(
-                f"$.nodes[{at}].words ({row.name}): the plan says {_compact(row.words)}, and it is {_compact(true)}",
-                PLAN_AGAIN,
+            shown(
+                f"{place}.runner_up_seconds ({row.name}): the plan says {row.runner_up_seconds:g}, and it is {more:g}"
             )
+        )
 
 
 def _check_figures(place: str, seconds: float, true_seconds: float, sent: int, true_sent: int) -> None:

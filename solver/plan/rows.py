@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from einsplit.solver.pricing.price import Price, move_price
 from einsplit.solver.pricing.repartition import repartition
-from einsplit.solver.search.fold import Folding, unfolded
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.fold import Folding, unfolded
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.sharding import Choice, Sharding
 
 

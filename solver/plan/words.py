@@ -11,8 +11,8 @@ import msgspec
 from einsplit.errors import PlanError
 from einsplit.solver.bounds import CAVEATS, NodeWords, plan_words
 from einsplit.solver.plan.rows import folding_kept
-from einsplit.solver.search.fold import Folding
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.fold import Folding
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.sharding import Sharding
 from einsplit.solver.shown import shown
 from einsplit.solver.units import rate_text

@@ -10,9 +10,9 @@ from einsplit.solver.plan.format import NodePlan, Plan, Status
 from einsplit.solver.plan.rows import bytes_by_axis, folding_kept, row_price, runner_up
 from einsplit.solver.plan.words import words_of
 from einsplit.solver.pricing.price import Price
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.program.lower import lowered
 from einsplit.solver.program.memory import held_by_node, held_bytes
-from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, choice_text, extent_classes
 
 LEAST_GAP = 1e-12  # as a share of the plan's seconds: below it is rounding

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Folded, Limits, Problem
 from einsplit.solver.program.lower import lowered
 from einsplit.solver.program.memory import peak_bytes
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Folded, Limits, Problem
 from einsplit.solver.search.starts import AxesOf
 
 MAX_CERTIFIED_AXES = 2  # of a mesh whose axes are all searched at once: tables over more are too large

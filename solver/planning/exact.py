@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from einsplit.errors import PlanError
+from einsplit.solver.contraction.tropical import PriceTable
 from einsplit.solver.integer import Answer, Outcome, Row, solve
 from einsplit.solver.messages import Passing, core_of
 from einsplit.solver.planning.case import Case, peak
-from einsplit.solver.search.live import live_bytes, live_tables
-from einsplit.solver.search.network import network
-from einsplit.solver.search.problem import Folded
+from einsplit.solver.problem.live import live_bytes, live_tables
+from einsplit.solver.problem.network import network
+from einsplit.solver.problem.problem import Folded
 from einsplit.solver.search.sweep import start
-from einsplit.solver.search.tropical import PriceTable
 from einsplit.solver.search.watch import Watch
 
 MAX_ROWS = 8  # moments of the step

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from einsplit.errors import PlanError
 from einsplit.solver.planning.case import Case, peak
+from einsplit.solver.problem.problem import Folded, Solution, refolded
 from einsplit.solver.program.lower import lower
 from einsplit.solver.program.memory import peak_bytes
 from einsplit.solver.search.certify import certify
 from einsplit.solver.search.least import every_plan, least, num_plans
-from einsplit.solver.search.problem import Folded, Solution, refolded
 from einsplit.solver.search.starts import sweep_orders
 from einsplit.solver.search.sweep import descend
 from einsplit.solver.search.watch import Watch

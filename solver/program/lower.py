@@ -15,6 +15,7 @@ from einsplit.scalar import to_text
 from einsplit.solver.pricing.calls import Pair, completion, own_operations
 from einsplit.solver.pricing.forms import Form, form, masked_operands, operations
 from einsplit.solver.pricing.price import cut_axes
+from einsplit.solver.problem.problem import Solution
 from einsplit.solver.program.instructions import (
     Buffer,
     Collective,
@@ -30,7 +31,6 @@ from einsplit.solver.program.instructions import (
     Zero,
 )
 from einsplit.solver.program.moves import Mover, extent, extents
-from einsplit.solver.search.problem import Solution
 from einsplit.solver.sharding import PARTIAL, DigitTables, Sharding, aggregation, operand_layout, output_layout
 
 

@@ -1,1 +1,1 @@
-"""Problem -> the cheapest choices: (min,+) contraction, sweeps over mesh axes, brute force."""
+"""Problem -> the cheapest choices: starts, sweeps over mesh axes, certificates by messages, memory limits, brute force."""

@@ -15,8 +15,8 @@ import numpy as np
 from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.search.starts import AxesOf, digit_tables
 from einsplit.solver.sharding import Digits, Sharding, make_tables
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations, cycle
 
 from einsplit.solver.messages import Passing, core_of
-from einsplit.solver.search.network import Network, network
-from einsplit.solver.search.problem import Limits
+from einsplit.solver.problem.network import Network, network
+from einsplit.solver.problem.problem import Limits
 from einsplit.solver.search.starts import AxesOf
 from einsplit.solver.search.sweep import settled, start, without_idle_digits
 from einsplit.solver.search.watch import Watch

@@ -10,8 +10,8 @@ from math import prod
 import msgspec
 
 from einsplit.solver.machine import Machine
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Folded, Problem, folded
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Folded, Problem, folded
 from einsplit.solver.sharding import Sharding
 
 Groups = tuple[tuple[int, ...], tuple[int, ...]]

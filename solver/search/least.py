@@ -12,9 +12,9 @@ import numpy as np
 
 from einsplit.graph import Input
 from einsplit.solver.messages import Passing, core_of
-from einsplit.solver.search.live import live_bytes, live_tables
-from einsplit.solver.search.network import every_option
-from einsplit.solver.search.problem import Folded, Problem
+from einsplit.solver.problem.live import live_bytes, live_tables
+from einsplit.solver.problem.network import every_option
+from einsplit.solver.problem.problem import Folded, Problem
 from einsplit.solver.sharding import Sharding
 
 MAX_TURNS = 200

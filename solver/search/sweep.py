@@ -15,12 +15,12 @@ from itertools import cycle, product
 from math import prod
 
 from einsplit.graph import Label
-from einsplit.solver.search.around import minimise_around
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.network import network
-from einsplit.solver.search.problem import Folded, Limits, Problem, Tolls, folded
+from einsplit.solver.contraction.around import minimise_around
+from einsplit.solver.contraction.tropical import TooWide, minimise
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.network import network
+from einsplit.solver.problem.problem import Folded, Limits, Problem, Tolls, folded
 from einsplit.solver.search.starts import AxesOf, sweep_orders
-from einsplit.solver.search.tropical import TooWide, minimise
 from einsplit.solver.search.watch import Watch
 
 JOINT_ENTRIES = 2_000_000  # largest table of a contraction over several axes at once

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from einsplit.solver.search.problem import Folded
+from einsplit.solver.problem.problem import Folded
 
 LEAST_LEAD = 1e-12  # share by which a plan is cheaper: prices of plans that are worth the same differ by rounding
 
@@ -61,13 +61,14 @@ class Watch:
         Raises OutOfTime.
         """
         now = time.monotonic()
-        known = [seconds for seconds in (best, self.best and self.best.seconds) if seconds is not None]
+        if self.best is not None:
+            best = self.best.seconds if best is None else min(best, self.best.seconds)
         if self._parent is not None and self._parent.best is None:
-            self._parent.tell(bound, min(known, default=None))  # all that there is to tell
+            self._parent.tell(bound, best)  # all that there is to tell
         elif self._parent is not None:
             self._parent.tell(self._parent.bound)
-        if self._progress is not None and known:
-            self._progress(Standing(min(known), bound, now - self._start))
+        if self._progress is not None and best is not None:
+            self._progress(Standing(best, bound, now - self._start))
         if self._end is not None and now > self._end:
             raise OutOfTime
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from einsplit.solver.search.live import live_bytes
-from einsplit.solver.search.problem import Folded, Problem, Tolls, folded
+from einsplit.solver.problem.live import live_bytes
+from einsplit.solver.problem.problem import Folded, Problem, Tolls, folded
 from einsplit.solver.search.watch import Watch
 
 FIRST_TOLL = 0.05  # of the price of all memory, as a share of the seconds of the cheapest plan

@@ -6,8 +6,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from einsplit.solver.search.around import minimise_around
-from einsplit.solver.search.tropical import PriceTable, TooWide, minimise
+from einsplit.solver.contraction.around import minimise_around
+from einsplit.solver.contraction.tropical import PriceTable, TooWide, minimise
 
 
 def dense(random: Random, num_variables: int) -> tuple[list[int], list[PriceTable]]:

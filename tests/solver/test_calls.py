@@ -23,11 +23,11 @@ from einsplit.runtime.local import LocalSession
 from einsplit.solver.prepare import prepare
 from einsplit.solver.pricing.calls import completion
 from einsplit.solver.pricing.price import Price
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.program import Compute, Program
 from einsplit.solver.program.lower import lower
 from einsplit.solver.search.brute import brute
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem
 from einsplit.solver.search.starts import digit_tables
 from einsplit.solver.search.sweep import joint
 from einsplit.solver.sharding import extent_classes, make_tables

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import einsplit
+from einsplit.solver.contraction.tropical import PriceTable
 from einsplit.solver.messages import Passing, core_of
+from einsplit.solver.problem.problem import Folded
 from einsplit.solver.search.brute import brute_tables
 from einsplit.solver.search.certify import certify
-from einsplit.solver.search.problem import Folded
 from einsplit.solver.search.starts import digit_tables
-from einsplit.solver.search.tropical import PriceTable
 from einsplit.solver.search.watch import OutOfTime, Watch
 from tests.solver.test_exactness import tiny
 from tests.solver.test_fold import training

@@ -12,10 +12,10 @@ from einsplit.errors import PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
 from einsplit.solver.prepare import prepare
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.search import sweep as search
 from einsplit.solver.search.brute import MAX_PLANS, brute, brute_tables
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem
 from einsplit.solver.search.starts import digit_tables
 from einsplit.solver.sharding import make_tables
 from tests.support.cuttings import random_machine

@@ -14,13 +14,13 @@ from einsplit.autodiff import grad
 from einsplit.capture import capture
 from einsplit.graph import Graph, Input
 from einsplit.passes import tidy
+from einsplit.solver.contraction.tropical import minimise
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search import fold as folding
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.network import network
-from einsplit.solver.search.problem import Folded
+from einsplit.solver.problem import fold as folding
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.network import network
+from einsplit.solver.problem.problem import Folded
 from einsplit.solver.search.starts import digit_tables
-from einsplit.solver.search.tropical import minimise
 from tests.support.cuttings import random_machine
 from tests.support.searches import swept, whole
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search.memo import Memo
+from einsplit.solver.problem.memo import Memo
 from tests.support.cuttings import MESHES, random_cutting, random_machine
 from tests.support.graphs import random_case
 from tests.support.prices import program_bytes, program_seconds

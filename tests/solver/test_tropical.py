@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsplit.errors import EinsplitError, PlanError, ShapeError
-from einsplit.solver.search.elimination import elimination_order
-from einsplit.solver.search.tropical import Optimum, PriceTable, TooWide, minimise
+from einsplit.solver.contraction.elimination import elimination_order
+from einsplit.solver.contraction.tropical import Optimum, PriceTable, TooWide, minimise
 
 Network = tuple[list[int], list[PriceTable]]
 
@@ -195,7 +195,7 @@ def test_of_equal_prices_the_smallest_choices_are_taken() -> None:
 def test_the_choices_do_not_depend_on_the_hash_seed() -> None:
     program = (
         "import numpy as np\n"
-        "from einsplit.solver.search.tropical import PriceTable, minimise\n"
+        "from einsplit.solver.contraction.tropical import PriceTable, minimise\n"
         "random = np.random.default_rng(5)\n"
         "scopes = [tuple(int(v) for v in random.integers(0, 40, 2)) for _ in range(60)]\n"
         # Two prices only: there are many optima, and any dependence on an order would show.

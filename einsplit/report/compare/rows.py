@@ -13,10 +13,10 @@ from einsplit.graph import Graph
 from einsplit.solver.plan import Plan
 from einsplit.solver.plan.write import written
 from einsplit.solver.prepare import computed, prepare_computed
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
 from einsplit.solver.published.experts import EXPERTS, Expert, all_whole
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import make_tables
 
 OURS = "einsplit"

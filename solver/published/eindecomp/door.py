@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.published.eindecomp.network import Choices, Network, Readings
 from einsplit.solver.published.eindecomp.paths import plan_paths
 from einsplit.solver.published.eindecomp.translate import solution
 from einsplit.solver.published.eindecomp.trees import plan_trees
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.search.starts import digit_tables
 
 VARIANTS: Mapping[str, Callable[[Network], Choices]] = MappingProxyType({"trees": plan_trees, "paths": plan_paths})

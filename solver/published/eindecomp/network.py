@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from einsplit.graph import Input
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.published.eindecomp.costs import Scalars, repartition_costs
 from einsplit.solver.published.eindecomp.linear import longest_paths
 from einsplit.solver.published.eindecomp.vectors import Candidates, candidates, content
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

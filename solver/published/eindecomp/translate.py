@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 
 from einsplit.graph import Label, Node, factors, node_labels
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.published.eindecomp.network import Choices, Network
 from einsplit.solver.published.eindecomp.vectors import open_labels
-from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Choice, DigitTables, Layout, Sharding, operand_layout
 
 

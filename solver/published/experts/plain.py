@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from einsplit.graph import Input, Label
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.search.starts import fits
 from einsplit.solver.sharding import Choice, Sharding, cuttable_labels
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from einsplit.errors import PlanError
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Folded, Problem
 from einsplit.solver.published.experts.roles import Roles
 from einsplit.solver.published.experts.rules import WHOLE, At, Permitted, Rule
 from einsplit.solver.published.experts.variants import EVERY, Variant, Variants
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Folded, Problem
 from einsplit.solver.search.starts import AxesOf
 from einsplit.solver.search.sweep import settled, start, without_idle_digits
 

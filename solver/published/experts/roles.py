@@ -21,7 +21,7 @@ from functools import cached_property
 from einsplit.graph import Input, Kernel, Label, Node, factors
 from einsplit.notation import flat
 from einsplit.solver.pricing.forms import FormKind
-from einsplit.solver.search.memo import Memo
+from einsplit.solver.problem.memo import Memo
 from einsplit.solver.sharding import Sum, cuttable_labels
 
 LEAST_MATRICES = 3  # of a residual stream: what fewer share lies between two layers, and may be cut

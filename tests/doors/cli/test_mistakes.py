@@ -29,7 +29,10 @@ from tests.doors.graphs import machine
         (["plan", "{t}:graph", "--devices", "1000000007"], "devices=1000000007: einsplit plans for at most 65,536"),
         (["plan", "{t}:graph", "--devices", "8", "--machine", "cpu-4"], "devices=8: machine 'cpu-4' has 4 (2 x 2)"),
         (["plan", "{t}:graph", "--machine", "gpu-4"], "machine 'gpu-4' is neither a preset nor a file."),
-        (["plan", "{t}:graph", "--devices", "2", "--method", "swep"], "'swep' is not one of 'search', 'sweep', 'joint'"),
+        (
+            ["plan", "{t}:graph", "--devices", "2", "--method", "swep"],
+            "'swep' is not one of 'search', 'sweep'",
+        ),
         (["plan", "{t}:graph", "--devices", "2", "-o", "/nowhere/plan.json"], "there is no folder /nowhere"),
         (["plan", "{t}:graph", "--devices", "2", "-o", "{f}"], "is a directory"),
         (["plan", "model.py", "--devices", "2"], "'model.py' is not FILE.py:NAME."),

@@ -95,7 +95,9 @@ def test_a_search_shows_how_it_goes_on_a_terminal_and_an_interrupt_ends_it_with_
 def test_the_best_price_so_far_is_shown_on_a_terminal_only(targets):
     with Terminal(["plan", f"{targets}:graph", "--machine", "cpu-64"]) as terminal:
         terminal.wait_for(b" after ")
-        assert terminal.finish() == 0 and b" % above the cheapest" in terminal.seen or b"no bound yet" in terminal.seen
+        assert (
+            terminal.finish() == 0 and b" % above the cheapest" in terminal.seen
+        ) or b"no bound yet" in terminal.seen
     quiet = start(["plan", f"{targets}:graph", "--machine", "cpu-4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert quiet.communicate(timeout=60)[1] == b"" and quiet.returncode == 0
 

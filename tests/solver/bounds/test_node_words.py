@@ -12,8 +12,8 @@ from einsplit.graph import Graph
 from einsplit.scalar import operand
 from einsplit.solver.bounds import best_integer_grid, node_words, plan_words, words_lower_bound
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.sharding import Sharding
 from tests.support.cuttings import MESHES, random_cutting, random_machine
 from tests.support.graphs import random_case

@@ -20,9 +20,9 @@ from einsplit.solver.plan.rows import folding_kept
 from einsplit.solver.plan.words import are_equal, total, words_of
 from einsplit.solver.plan.write import written
 from einsplit.solver.prepare import computed, prepare, prepare_computed
-from einsplit.solver.search.fold import Folding, unfolded
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.problem.fold import Folding, unfolded
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem, Solution
 from tests.support.cuttings import MESHES, random_cutting, random_machine
 from tests.support.graphs import random_case
 from tests.support.spelled import spelled

@@ -12,9 +12,9 @@ from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
 from einsplit.solver.plan.write import written
 from einsplit.solver.prepare import computed, prepare_computed
-from einsplit.solver.search.fold import unfolded
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem, Solution
+from einsplit.solver.problem.fold import unfolded
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 from tests.support.cuttings import random_machine
 

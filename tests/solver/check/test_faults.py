@@ -15,7 +15,7 @@ from einsplit.solver.check import check_plan
 from einsplit.solver.plan import Plan, realise
 from einsplit.solver.planner import make_plan
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.sharding import Sum, make_tables
 from tests.doors.graphs import machine, mlp_graph
 from tests.solver.check.plans import any_machine, random_plan, wrong

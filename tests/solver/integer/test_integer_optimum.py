@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from einsplit.errors import PlanError, ShapeError
+from einsplit.solver.contraction.tropical import PriceTable, minimise
 from einsplit.solver.integer import Answer, Outcome, Row, solve
 from einsplit.solver.integer.child import SOLVERS, Limits, Program
 from einsplit.solver.integer.model import Model, model
 from einsplit.solver.integer.process import _DECODER, Said, bounds_of_log
 from einsplit.solver.integer.reduce import Reduced, reduce
-from einsplit.solver.search.tropical import PriceTable, minimise
 
 Network = tuple[list[int], list[PriceTable]]
 

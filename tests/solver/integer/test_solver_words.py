@@ -19,13 +19,13 @@ import numpy as np
 import pulp
 import pytest
 
+from einsplit.solver.contraction.tropical import PriceTable
 from einsplit.solver.integer import Answer, Outcome, Row, process, solve
 from einsplit.solver.integer.child import Limits, Program, by_cbc, by_highs
 from einsplit.solver.integer.child import model as in_pulp
 from einsplit.solver.integer.model import model
 from einsplit.solver.integer.process import bounds_of_log
 from einsplit.solver.integer.reduce import reduce
-from einsplit.solver.search.tropical import PriceTable
 
 # The cheapest is (1, 0, 1) at 4; (0, 0, 0) costs 9. No option is dominated.
 NUM_OPTIONS = [2, 2, 2]
@@ -353,7 +353,7 @@ def test_a_solver_does_not_outlive_its_caller(tmp_path: Path) -> None:
     text = f"""
         import numpy as np, tempfile
         from einsplit.solver.integer import process, solve
-        from einsplit.solver.search.tropical import PriceTable
+        from einsplit.solver.contraction.tropical import PriceTable
         tempfile.tempdir = {str(tmp_path / "solvers")!r}
         start = process.subprocess.Popen
         def noted(*arguments, **others):

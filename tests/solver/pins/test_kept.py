@@ -14,9 +14,9 @@ from einsplit.solver.machine import cpu
 from einsplit.solver.pins import Pin, apart, as_pins, kept_from, limits_of, pinned_tables
 from einsplit.solver.plan.write import written
 from einsplit.solver.prepare import prepare
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Folded, Problem, Solution
 from einsplit.solver.search.certify import certify
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Folded, Problem, Solution
 from einsplit.solver.search.starts import digit_tables
 from einsplit.solver.search.sweep import start, sweep
 from einsplit.solver.search.watch import Watch

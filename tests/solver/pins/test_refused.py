@@ -11,8 +11,8 @@ from einsplit.errors import PlanError
 from einsplit.solver.pins import as_pins, kept_from, limits_of, pinned_tables
 from einsplit.solver.planner import make_plan
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.search.starts import AxesOf, digit_tables
 from einsplit.solver.sharding import choice_text
 from tests.doors.graphs import machine, mlp_graph

@@ -15,6 +15,8 @@ from einsplit.graph import Graph, Input, aggregated_labels, factors, node_labels
 from einsplit.scalar import operand
 from einsplit.solver.machine import Machine, MeshAxis
 from einsplit.solver.prepare import prepare
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
 from einsplit.solver.published.eindecomp.costs import aggregation_costs, join_costs, repartition_costs
 from einsplit.solver.published.eindecomp.linear import longest_paths
@@ -22,8 +24,6 @@ from einsplit.solver.published.eindecomp.network import Choices, Network, Readin
 from einsplit.solver.published.eindecomp.paths import plan_paths
 from einsplit.solver.published.eindecomp.translate import solution
 from einsplit.solver.published.eindecomp.trees import plan_trees
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem
 from einsplit.solver.search.starts import digit_tables
 from tests.support.cuttings import MESHES, Cutting, random_machine, run_local
 from tests.support.graphs import random_case

@@ -19,12 +19,12 @@ from einsplit.solver.plan import realise
 from einsplit.solver.plan.write import check_choices, written
 from einsplit.solver.planner import make_plan
 from einsplit.solver.prepare import computed, prepare
+from einsplit.solver.problem import fold as folding
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Solution
 from einsplit.solver.program import Collective, Program
 from einsplit.solver.program.lower import lower
 from einsplit.solver.published.experts import EXPERTS, Suited, Unsuited, expert_plans
-from einsplit.solver.search import fold as folding
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Solution
 from tests.solver.published.nets import (
     BATCH,
     HEAD,

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from einsplit.solver.search.elimination import elimination_order
-from einsplit.solver.search.tropical import MAX_ENTRIES, Optimum, PriceTable, check_tables, minimise
+from einsplit.solver.contraction.elimination import elimination_order
+from einsplit.solver.contraction.tropical import MAX_ENTRIES, Optimum, PriceTable, check_tables, minimise
 
 
 def minimise_around(

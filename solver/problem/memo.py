@@ -20,7 +20,7 @@ from einsplit.solver.pricing.content import node_content
 from einsplit.solver.pricing.forms import Form, form
 from einsplit.solver.pricing.liveness import Liveness, liveness
 from einsplit.solver.pricing.price import Price
-from einsplit.solver.search.fold import Folding, fold, folded_classes
+from einsplit.solver.problem.fold import Folding, fold, folded_classes
 from einsplit.solver.sharding import (
     Digits,
     DigitTables,

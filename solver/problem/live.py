@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from einsplit.solver.contraction.tropical import PriceTable
 from einsplit.solver.pricing.repartition import repartition
-from einsplit.solver.search.memo import Edge
-from einsplit.solver.search.tropical import PriceTable
+from einsplit.solver.problem.memo import Edge
 from einsplit.solver.sharding import Sharding
 
 if TYPE_CHECKING:
-    from einsplit.solver.search.problem import Problem  # which prices what is held where memory is short
+    from einsplit.solver.problem.problem import Problem  # which prices what is held where memory is short
 
 Bytes = npt.NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from einsplit.graph import Graph, Kernel, factors
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.calls import Pair, further_seconds
 from einsplit.solver.pricing.price import Price, edge_price, node_seconds
-from einsplit.solver.search.live import live_bytes
-from einsplit.solver.search.memo import Edge, Memo, Seconds
+from einsplit.solver.problem.live import live_bytes
+from einsplit.solver.problem.memo import Edge, Memo, Seconds
 from einsplit.solver.sharding import (
     PARTIAL,
     Choice,

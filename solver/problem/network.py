@@ -1,6 +1,6 @@
 """A Problem, some of whose mesh axes choose while the others stand, as a network of tables over variables.
 
-variables   classes of nodes that choose alike (`einsplit.solver.search.fold`); an option is a sharding
+variables   classes of nodes that choose alike (`einsplit.solver.problem.fold`); an option is a sharding
 tables      number of nodes * price of a node;   number of edges * price of an edge;   what results of one call save
 """
 
@@ -12,10 +12,10 @@ from itertools import product
 
 import numpy as np
 
-from einsplit.solver.search.live import live_tables
-from einsplit.solver.search.memo import Edge
-from einsplit.solver.search.problem import Folded, Problem, folded
-from einsplit.solver.search.tropical import PriceTable
+from einsplit.solver.contraction.tropical import PriceTable
+from einsplit.solver.problem.live import live_tables
+from einsplit.solver.problem.memo import Edge
+from einsplit.solver.problem.problem import Folded, Problem, folded
 from einsplit.solver.sharding import Choice, Sharding
 
 

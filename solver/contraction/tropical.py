@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsplit.errors import EinsplitError, PlanError, ShapeError
-from einsplit.solver.search.elimination import Elimination, elimination_order
+from einsplit.solver.contraction.elimination import Elimination, elimination_order
 
 __all__ = ["Optimum", "PriceTable", "TooWide", "check_tables", "minimise"]
 

@@ -1,0 +1,1 @@
+"""The exact least price of a network of tables: einsum in the (min,+) semiring."""

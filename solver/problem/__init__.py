@@ -1,0 +1,1 @@
+"""What every optimizer receives: nodes folded into classes, what each may choose, and the tables of prices."""
