@@ -22,7 +22,7 @@ from einsplit.passes import tidy
 from einsplit.runtime.kernels.families import KERNELS
 from einsplit.scalar import operand
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.sharding import cuttable_labels, extent_classes, make_tables
 from tests.autodiff.test_any_cutting import close
 from tests.support.cuttings import Cutting, random_cutting, random_machine, run_local

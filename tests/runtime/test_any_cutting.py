@@ -22,8 +22,8 @@ from einsplit.runtime import blocks
 from einsplit.runtime.local import LocalSession
 from einsplit.scalar import call, cast, const, operand
 from einsplit.solver.prepare import prepare
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.program import Compute, Program, limits
-from einsplit.solver.search.problem import Problem
 from einsplit.solver.sharding import make_tables
 from einsplit.torch_dtypes import torch_dtype
 from tests.support.cuttings import MESHES, Cutting, random_cutting, random_machine, run_local

@@ -13,7 +13,7 @@ from einsplit.graph import Graph, Kernel, Label
 from einsplit.passes import tidy
 from einsplit.solver.machine import Machine
 from einsplit.solver.prepare import prepare
-from einsplit.solver.search.problem import Problem
+from einsplit.solver.problem.problem import Problem
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 from tests.support.cuttings import Cutting
 

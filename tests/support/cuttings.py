@@ -11,11 +11,11 @@ import torch
 from einsplit.graph import Graph, Label
 from einsplit.runtime.local import LocalSession
 from einsplit.solver.machine import Machine, MeshAxis
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.program import Program
 from einsplit.solver.program.lower import lower
 from einsplit.solver.program.memory import peak_bytes
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, extent_classes, make_tables
 
 MESHES = ((2,), (2, 2), (3, 2), (2, 2, 2))

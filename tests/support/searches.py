@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
+from einsplit.solver.problem.memo import Memo
+from einsplit.solver.problem.problem import Folded, Problem, Solution
 from einsplit.solver.search.certify import certify
-from einsplit.solver.search.memo import Memo
-from einsplit.solver.search.problem import Folded, Problem, Solution
 from einsplit.solver.search.starts import AxesOf, digit_tables
 from einsplit.solver.search.sweep import start, sweep
 from einsplit.solver.search.watch import Watch

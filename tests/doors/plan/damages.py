@@ -34,7 +34,7 @@ def changed(place, value):
 
 REFUSED = [
     # the graph and the plan do not fit
-    ("nodes left out", ["nodes", 3], ..., "$.nodes: "),
+    ("nodes left out", ["nodes", -1], ..., "$.nodes: "),
     (
         "unknown label",
         ["nodes", 2, "cut", 0],
@@ -69,7 +69,18 @@ REFUSED = [
     ("dearer than it is", ["seconds"], PLAN.seconds * (1 + 1e-6), "$.bound: bound"),
     ("a gap that is none", ["gap"], 0.5, "$.bound: bound"),
     ("a node cheaper than it is", ["nodes", 4, "seconds"], PLAN.nodes[4].seconds / 2, "$.nodes[4] ("),
-    ("bytes that are not moved", ["bytes"], PLAN.bytes + 1, f"{PLAN.bytes + 1:,} bytes; these choices on this machine"),
+    ("bytes that are not moved", ["bytes"], PLAN.bytes + 1, f"{PLAN.bytes:,} bytes in all, and the plan sends "),
+    ("bytes of a node", ["nodes", 7, "bytes"], 7, "7 bytes; these choices on this machine"),
+    ("words that are not moved", ["nodes", 6, "words", "moved"], 11, '$.nodes[6].words (einsum_3): the plan says {"mo'),
+    ("a bound that is none", ["nodes", 4, "words", "bound"], 32.0, "$.nodes[4].words (einsum): the plan says"),
+    ("a grid that is not the best", ["nodes", 4, "words", "grid"], 37.0, "$.nodes[4].words (einsum): the plan says"),
+    ("words of one node left out", ["nodes", 6, "words"], None, "the plan says null, and it is "),
+    ("words of a node that has none", ["nodes", 0, "words"], {"moved": 0}, ", and it is null"),
+    ("words below 0", ["nodes", 6, "words", "moved"], -1, "$.nodes[6].words.moved: -1, and must be finite"),
+    ("more words than there can be", ["nodes", 6, "words", "moved"], 10**400, "$.nodes[6].words.moved: 1000"),
+    ("more bytes than there can be", ["nodes", 6, "live_bytes"], 10**400, "$.nodes[6].live_bytes: 1000"),
+    ("bytes below 0 on an axis", ["bytes_by_axis", "axis1"], -1, "$.bytes_by_axis['axis1']: -1, and must be finite"),
+    ("a bound beyond floats", ["nodes", 6, "words", "bound"], "inf", "`$.nodes[6].words.bound`"),
     ("a runner-up dearer than it is", ["nodes", 4, "runner_up_seconds"], 1.0, "$.nodes[4].runner_up_seconds ("),
     ("another machine", ["machine", "flops_per_second"], 1e12, "The file was changed by hand, or written by"),
     # schema
@@ -103,7 +114,7 @@ JUNK = [
     ("blank", b" \n", "Input data was truncated"),
     ("binary junk", bytes(range(256)) * 8, "damaged"),
     ("no UTF-8", DATA.replace(b'"x"', b'"\xff"', 1), "damaged"),
-    ("a truncated file", DATA[: len(DATA) // 2], "Input data was truncated"),
+    ("a truncated file", DATA[: DATA.index(b"    {")], "Input data was truncated"),
     ("trailing text", DATA + b"x", "damaged"),
     ("two plans", DATA + DATA, "damaged"),
     ("deep lists", b"[" * 100_000, "damaged"),

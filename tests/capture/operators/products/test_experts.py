@@ -16,9 +16,9 @@ from einsplit.passes import tidy
 from einsplit.runtime.local import LocalSession
 from einsplit.solver.prepare import prepare
 from einsplit.solver.pricing.forms import form, operations
+from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.program import Compute
 from einsplit.solver.program.lower import lower
-from einsplit.solver.search.problem import Problem, Solution
 from einsplit.solver.sharding import Sharding, cuttable_labels, extent_classes, make_tables
 from tests.capture.driver import check, keen, kernels
 from tests.capture.gradients import check_gradients
