@@ -17,7 +17,7 @@ from einsplit.solver.plan import Plan, realise
 from einsplit.solver.plan.cache import Question, cache_folder, cached_plan
 from einsplit.solver.planner import make_plan
 from einsplit.solver.program import Program
-from einsplit.solver.program.lower import lower
+from einsplit.solver.program.lower import lowered
 from einsplit.solver.search.watch import Progress
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def compile_plan(plan: Plan | str | Path, graph: Graph) -> Program:
 
     >>> program = compile_plan("plan.json", einsplit.trace(model, x))
     """
-    return lower(realise(as_plan(plan), graph))
+    return lowered(realise(as_plan(plan), graph))
 
 
 def as_plan(plan: Plan | str | Path) -> Plan:

@@ -24,6 +24,8 @@ from einsplit.solver.plan.rows import more_seconds, row_price
 from einsplit.solver.plan.words import Words, check_words
 from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.problem.problem import Problem, Solution
+from einsplit.solver.program.lower import lowered
+from einsplit.solver.program.memory import held_by_node, held_bytes
 from einsplit.solver.repeated import repeated_key
 from einsplit.solver.sharding import Choice, Sharding, choice_text, extent_classes, make_tables
 from einsplit.solver.shown import shown
@@ -227,7 +229,22 @@ def realise(plan: Plan, graph: Graph) -> Solution:
     price = problem.price(shardings)
     _check_figures("$", plan.seconds, price.seconds, plan.bytes, price.bytes_sent)
     check_words([(row.name, row.words) for row in plan.nodes], problem, shardings)
-    return Solution(problem, shardings, price.seconds)
+    found = Solution(problem, shardings, price.seconds)
+    _check_memory(plan, found)
+    return found
+
+
+def _check_memory(plan: Plan, found: Solution) -> None:
+    """Raises PlanError where devices hold other than the plan says; 0 bytes say nothing."""
+    if not plan.peak_bytes:
+        return
+    program = lowered(found)
+    held = held_bytes(program)
+    rows = zip(plan.nodes, held_by_node(program, held, len(plan.nodes)), strict=True)
+    wrong = [(f"$.nodes[{at}].live_bytes", row.live_bytes, true) for at, (row, true) in enumerate(rows)]
+    for place, said, true in (("$.peak_bytes", plan.peak_bytes, max(held)), *wrong):
+        if said != true:
+            raise PlanError(f"{place}: the plan says {said:,} bytes, and a device holds {true:,}", PLAN_AGAIN)
 
 
 def _check_choices(problem: Problem, at: int, row: NodePlan) -> None:

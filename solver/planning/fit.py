@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from einsplit.errors import PlanError
 from einsplit.solver.planning.case import Case, peak
 from einsplit.solver.problem.problem import Folded, Solution, refolded
 from einsplit.solver.program.lower import lower
 from einsplit.solver.program.memory import peak_bytes
 from einsplit.solver.search.certify import certify
-from einsplit.solver.search.least import every_plan, least, num_plans
+from einsplit.solver.search.least import Least, every_plan, least, num_plans
 from einsplit.solver.search.starts import sweep_orders
-from einsplit.solver.search.sweep import descend
-from einsplit.solver.search.watch import Watch
+from einsplit.solver.search.sweep import descend, start
+from einsplit.solver.search.watch import OutOfTime, Watch
 from einsplit.solver.search.within import Fitting
 from einsplit.solver.units import bytes_text
 
+SMALLEST_SECONDS = 1.0  # for the search of the smallest memory that would do
+SMALLEST_STEP = 0.02  # it is known to that share
 MAX_TRIED = 5_000  # plans: so few are all tried where none was found that fits
 
 
 def fit(case: Case, watch: Watch, cheapest: Folded, bound: float | None) -> Fitting:
     """Offer plans that fit, given the cheapest of all and a bound on it. Raises PlanError where none is found."""
     fitting = Fitting(watch, case.memory_bytes, lambda *given: _near(case, *given), peak)
+    if peak(cheapest) > case.memory_bytes:
+        binding = _least(case, cheapest)
+        if binding.bound > case.memory_bytes:
+            raise _infeasible(case, binding, (cheapest, *binding.plans), proven=True)
     fitting.run(cheapest, bound)
     watch.bound = fitting.bound
     if watch.best is None:
         try_all(case, watch)
     if watch.best is None:
         assert fitting.smallest is not None
-        raise _infeasible(case, fitting.smallest)
+        binding = _least(case, fitting.smallest)
+        proven = binding.bound > case.memory_bytes or _are_few(case)
+        raise _infeasible(case, binding, (fitting.smallest, *binding.plans), proven)
     return fitting
 
 
 def _near(case: Case, watch: Watch, found: Folded, every: bool) -> None:
     """Plans near one, at the prices of its Problem; with a bound if `every` digit table is to be tried."""
-    watch.offer(descend(found, sweep_orders(case.memo.machine)[0], watch))
+    order = sweep_orders(case.memo.machine)[0]
+    watch.offer(descend(found, order, watch))
+    # Digits that nobody used have gone from the plan's own tables, and what it holds whole could be cut by them.
+    watch.offer(descend(start(case.memo, case.tables[0], case.limits, found.problem.tolls), order, watch))
     if case.is_certified:
         bound = certify(watch, case.tables if every else (), case.limits)
         watch.bound = bound if every else None
@@ -57,15 +71,35 @@ def _are_few(case: Case) -> bool:
     return sum(map(num_plans, case.problems())) <= MAX_TRIED
 
 
-def _infeasible(case: Case, smallest: Folded) -> PlanError:
+def _least(case: Case, found: Folded) -> Least:
+    return least(found, case.problems() if case.is_certified else ())
+
+
+def _infeasible(case: Case, binding: Least, met: Sequence[Folded], proven: bool) -> PlanError:
     """Says whether anything can fit, the smallest memory that is known to do, and what binds."""
-    found, held = least(smallest, case.problems()), peak(smallest)
-    proven = found.bound > case.memory_bytes or _are_few(case)
     limit = f"{bytes_text(case.memory_bytes)} on each device"
-    parts = ", ".join(f"{bytes_text(nbytes)} of {kind}" for kind, nbytes in found.held.items())
+    enough = _enough(case, binding, met)
+    parts = ", ".join(f"{bytes_text(nbytes)} of {kind}" for kind, nbytes in binding.held.items())
+    below = f", and no plan holds less than {bytes_text(binding.bound)} then" if binding.bound else ""
     return PlanError(
         f"no plan {'fits in' if proven else 'was found that fits in'} {limit}.",
-        f"{bytes_text(held)} would do; while {found.node!r} runs that is {parts or 'what it works on'},"
-        f" and no plan holds less than {bytes_text(found.bound)} then.",
+        f"{bytes_text(enough)} ({enough:,} bytes) would do.",
+        f"Most is held while {binding.node!r} runs: {parts or 'what it works on'} in a plan met{below}.",
         "Allow more memory, use more devices, or make the batch smaller.",
     )
+
+
+def _enough(case: Case, binding: Least, met: Sequence[Folded]) -> int:
+    """The least bytes that a plan is known to do with: of those met, and of what a second's search finds below."""
+    known, low = min(map(peak, met)), max(binding.bound, case.memory_bytes)
+    watch = Watch(limit_seconds=SMALLEST_SECONDS)
+    with suppress(OutOfTime):
+        while known - low > SMALLEST_STEP * known:
+            within = watch.child()
+            target = (low + known) // 2
+            Fitting(within, target, lambda *given: _near(case, *given), peak).run(met[0], None)
+            if within.best is None:
+                low = target
+            else:
+                known = peak(within.best)
+    return known

@@ -1,1 +1,1 @@
-"""Problem -> the cheapest choices: starts, sweeps over mesh axes, certificates by messages, memory limits, brute force."""
+"""Problem -> the cheapest choices: starts, sweeps over mesh axes, certificates, memory limits, brute force."""

@@ -14,25 +14,29 @@ from einsplit.graph import Input
 from einsplit.solver.messages import Passing, core_of
 from einsplit.solver.problem.live import live_bytes, live_tables
 from einsplit.solver.problem.network import every_option
-from einsplit.solver.problem.problem import Folded, Problem
+from einsplit.solver.problem.problem import Folded, Problem, folded
 from einsplit.solver.sharding import Sharding
 
 MAX_TURNS = 200
 CLOSED = 1e-6  # bound and bytes may be apart by this share
+ROUNDING = 1e-12  # likewise, by sums of floating-point numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Least:
-    """The moment at which even a small plan holds most: which node runs, what is held by kind of value in that plan,
-    and the bytes that every plan holds then."""
+    """The moment at which a plan holds most: which node runs, and what is held by kind of value in that plan.
+
+    `bound` are bytes that every plan holds then, 0 where that is not known; `plans` are some that hold little then.
+    """
 
     node: str
     held: dict[str, int]
     bound: int
+    plans: tuple[Folded, ...]
 
 
 def least(smallest: Folded, problems: Sequence[Problem]) -> Least:
-    """What stands in the way, given the smallest plan met and the Problems of all digit tables tried."""
+    """What stands in the way of a plan, given the Problems of all digit tables, or none where meshes are too fine."""
     memo = smallest.problem.memo
     live = live_bytes(smallest.problem, smallest.chosen)
     time = int(np.argmax(live))
@@ -44,20 +48,24 @@ def least(smallest: Folded, problems: Sequence[Problem]) -> Least:
         held[node.role if isinstance(node, Input) else "computed"] += (
             shape.elements(smallest.problem.left(at, sharding)) * shape.itemsize
         )
-    bound = min(_bound(problem, time) for problem in problems)
-    return Least(nodes[min(time, len(nodes) - 1)].name, dict(held.most_common()), bound)
+    found = [_under(problem, time) for problem in problems]
+    bound = min((bound for bound, _ in found), default=0)
+    name = nodes[min(max(time, 0), len(nodes) - 1)].name
+    return Least(name, dict(held.most_common()), bound, tuple(plan for _, plan in found))
 
 
-def _bound(problem: Problem, time: int) -> int:
-    """Bytes that every plan under these digit tables holds at a time, at least."""
+def _under(problem: Problem, time: int) -> tuple[int, Folded]:
+    """Bytes that every plan under these digit tables holds at a time, at least; and a plan that holds few then."""
     options = every_option(problem)
     core = core_of([len(row) for row in options], live_tables(problem, options, time))
-    passing = Passing(core)
+    passing, chosen = Passing(core), tuple[int, ...]()
     for _ in range(MAX_TURNS):
         bound, chosen = passing.turn()
         if bound >= core.price(chosen) * (1 - CLOSED):
             break
-    return int(passing.bound() * (1 - 1e-12))
+    expanded = core.expanded(chosen)
+    plan = folded(problem, [row[choice] for row, choice in zip(options, expanded, strict=True)])
+    return max(0, int(passing.bound() * (1 - ROUNDING))), plan
 
 
 def num_plans(problem: Problem) -> int:
