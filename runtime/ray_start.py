@@ -107,6 +107,10 @@ def connect(num_workers: int) -> Connection:
     except (RuntimeError, OSError, ValueError) as error:
         what = f"be reached at RAY_ADDRESS={address}" if address else "be started on this machine"
         raise RunError(f"Ray could not {what}: {error}") from error
+    # What `ray.shutdown` imports when it is first called: the garbage collector may close a forgotten session, and so
+    # call it, in the middle of that very import.
+    import ray.dag.compiled_dag_node
+
     return Connection(current_node(), ours=True, private=not address)
 
 

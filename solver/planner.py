@@ -15,7 +15,7 @@ from einsplit.solver.plan import Plan, Status
 from einsplit.solver.plan.write import written
 from einsplit.solver.planning.case import Case, peak
 from einsplit.solver.planning.exact import integer_program
-from einsplit.solver.planning.fit import fit, try_all
+from einsplit.solver.planning.fit import fit, refuse_hopeless, try_all
 from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.problem.memo import Memo
 from einsplit.solver.problem.problem import Folded, Solution, refolded
@@ -30,6 +30,7 @@ from einsplit.solver.search.watch import OutOfTime, Progress, Watch
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
 MANY_STARTS = 100  # classes of nodes: fewer are swept from every start, for that is done in a moment
+NEARLY = 1e-4  # gap below which no expert is asked
 WANTED_GAP = 0.01  # where messages leave more, the integer program is asked
 PROGRAM_SECONDS = 20.0  # for one under one digit table
 _USE_SEARCH = "Use method='search'."
@@ -45,6 +46,11 @@ def _search(case: Case, watch: Watch) -> Status:
     if watch.bound is not None and _leaves(watch, WANTED_GAP):
         integer_program(case, watch, "highs", PROGRAM_SECONDS)
     return status
+
+
+def _may_be_dearer(case: Case, watch: Watch) -> bool:
+    """Whether experts are worth a look: not where a bound says that nothing is cheaper, unless that is done at once."""
+    return not case.limits and (_leaves(watch, NEARLY) or len(case.memo.folding.members) <= MANY_STARTS)
 
 
 def _leaves(watch: Watch, gap: float) -> bool:
@@ -83,6 +89,7 @@ def _messages(case: Case, watch: Watch) -> Status:
     """Sweeps, then messages over two axes at a time or, where there are no more, over all: then there is a bound."""
     free = watch.child()
     try:
+        refuse_hopeless(case)
         free.offer(start(case.memo, case.tables[0], case.limits))
         if case.is_certified:
             free.bound = _certified(case, free)
@@ -94,7 +101,7 @@ def _messages(case: Case, watch: Watch) -> Status:
             watch.best = free.best
         raise
     fit(case, watch, free.found, free.bound)
-    if not case.limits and (_leaves(watch, CLOSED) or len(case.memo.folding.members) <= MANY_STARTS):
+    if _may_be_dearer(case, watch):
         _offer_experts(case, watch)
     return status if watch.found.seconds <= free.found.seconds * (1 + CLOSED) else "searched"
 

@@ -55,7 +55,8 @@ def on_threads(mesh: Sequence[int], sizes: Sizes, say: Say) -> Samples:
     finally:
         hub.abort(-1, RunError("the calibration has ended"))
         for thread in threads:
-            thread.join(JOIN_SECONDS)
+            if thread.ident is not None:  # interrupted, it may not have been started
+                thread.join(JOIN_SECONDS)
         torch.set_num_threads(before)  # what later threads start with is what the last one was told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 import click
 import msgspec
@@ -28,6 +29,8 @@ UNITS = {  # by the last part of a field's name
     "latency_seconds": seconds_text,
     "launch_seconds": seconds_text,
 }
+
+WIDE = 400  # columns where no terminal cuts a line
 
 
 @click.command(epilog="Example: einsplit machines h100x8x8")
@@ -109,7 +112,8 @@ def _value(field: str, value: float) -> str:
 
 def _text(table: Table) -> str:
     """The table as text, as wide as the terminal, or as it is: a pipe has no width."""
-    console = Console(width=shutil.get_terminal_size((400, 24)).columns, color_system=None)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+    console = Console(width=width, color_system=None)
     with console.capture() as captured:
         console.print(table, markup=False)
     return "\n".join(line.rstrip() for line in captured.get().strip("\n").splitlines())

@@ -154,8 +154,8 @@ def searched(
             machine,
             method,
             lambda standing: say(f"{what}: {standing_text(standing)}"),
-            limit_seconds,
-            memory_bytes,
+            limit_seconds=limit_seconds,
+            memory_bytes=memory_bytes,
             keep_on_interrupt=True,
             pins=pins,
         )

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from einsplit.solver.messages.core import Core
 
 Prices = npt.NDArray[np.float64]
+least = np.minimum.reduce  # what ndarray.min calls, at half the cost for arrays as small as these
 
 
 class Passing:
@@ -86,7 +87,7 @@ class Passing:
             chosen.append(int(given.argmin()))
             known = self._known(v) * self._share[v]
             for at in self._later[v]:
-                message = ((known - self._down[at]) + self._turned[at]).min(axis=1)
+                message: Prices = least((known - self._down[at]) + self._turned[at], axis=1)
                 self._up[at] = message - message.min()
         return tuple(chosen)
 
@@ -94,11 +95,11 @@ class Passing:
         bound = self.core.constant
         for v in reversed(range(len(self.core.own))):
             known = self._known(v)
-            least = float(known.min())
-            known = (known - least) * self._share[v]
-            bound += least
+            low = float(known.min())
+            known = (known - low) * self._share[v]
+            bound += low
             for at in self._earlier[v]:
-                message = ((known - self._up[at]) + self._tables[at]).min(axis=1)
+                message = least((known - self._up[at]) + self._tables[at], axis=1)
                 low = float(message.min())
                 self._down[at] = message - low
                 bound += low
@@ -107,8 +108,7 @@ class Passing:
     def bound(self) -> float:
         """L for the messages as they stand: what `turn` says, computed anew from the tables, in one sum."""
         own, linked = self._slack()
-        least = [float(prices.min()) for prices in (*own, *linked)]
-        return fsum((self.core.constant, *least))
+        return fsum((self.core.constant, *(float(prices.min()) for prices in (*own, *linked))))
 
     def worth(self, price: float) -> list[npt.NDArray[np.bool_]]:
         """By variable, the options that choices of at most that price may have: no others do, by the same argument."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from math import prod
 
+from einsplit.dtypes import ITEMSIZE
 from einsplit.errors import PlanError
+from einsplit.graph import Input
 from einsplit.solver.planning.case import Case, peak
 from einsplit.solver.problem.problem import Folded, Solution, refolded
 from einsplit.solver.program.lower import lower
@@ -26,10 +29,6 @@ MAX_TRIED = 5_000  # plans: so few are all tried where none was found that fits
 def fit(case: Case, watch: Watch, cheapest: Folded, bound: float | None) -> Fitting:
     """Offer plans that fit, given the cheapest of all and a bound on it. Raises PlanError where none is found."""
     fitting = Fitting(watch, case.memory_bytes, lambda *given: _near(case, *given), peak)
-    if peak(cheapest) > case.memory_bytes:
-        binding = _least(case, cheapest)
-        if binding.bound > case.memory_bytes:
-            raise _infeasible(case, binding, (cheapest, *binding.plans), proven=True)
     fitting.run(cheapest, bound)
     watch.bound = fitting.bound
     if watch.best is None:
@@ -40,6 +39,23 @@ def fit(case: Case, watch: Watch, cheapest: Folded, bound: float | None) -> Fitt
         proven = binding.bound > case.memory_bytes or _are_few(case)
         raise _infeasible(case, binding, (fitting.smallest, *binding.plans), proven)
     return fitting
+
+
+def refuse_hopeless(case: Case) -> None:
+    """Raise PlanError at once where parameters and state alone, cut over all devices, are too much."""
+    graph, devices = case.memo.graph, case.memo.machine.num_devices
+    resting = sum(
+        prod(graph.shape(at)) * ITEMSIZE[node.dtype]
+        for at, node in enumerate(graph.nodes)
+        if isinstance(node, Input) and node.role != "data"
+    )
+    if resting > case.memory_bytes * devices:
+        share = bytes_text(resting / devices)
+        raise PlanError(
+            f"no plan fits in {bytes_text(case.memory_bytes)} on each device.",
+            f"Parameters and state alone are {bytes_text(resting)}: {share} on each of {devices:,} devices.",
+            "Allow more memory, use more devices, or keep parameters in a smaller dtype.",
+        )
 
 
 def _near(case: Case, watch: Watch, found: Folded, every: bool) -> None:

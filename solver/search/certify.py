@@ -22,6 +22,7 @@ from einsplit.solver.search.sweep import settled, start, without_idle_digits
 from einsplit.solver.search.watch import Watch
 
 CLOSED = 1e-9  # share of a plan's seconds that bound and price may be apart by rounding
+NEAR = 1e-6  # likewise, where it would take many turns to show that they are not apart at all
 STALLED = 1e-2  # of the gap: a bound that rises by less in PATIENCE turns is not going to close it
 PATIENCE = 20
 FIRST_TURNS = 60  # under every digit table, before any gets more: a cheaper plan under one settles others
@@ -77,7 +78,7 @@ class _Messages:
         best, last = watch.found.seconds, self.bound
         chosen: Sequence[int] | None = None
         for turn in range(1, turns + 1):
-            if self.bound >= best * (1 - CLOSED):
+            if self.bound >= best * (1 - (CLOSED if turn <= PATIENCE else NEAR)):
                 break
             self.bound, choices = self.passing.turn()
             price = self.core.price(choices)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
-from einsplit.graph import Graph, Label
+from einsplit.graph import Graph, Input, Label
 from einsplit.solver.machine import Machine
 from einsplit.solver.sharding import extent_classes
 
@@ -22,7 +22,8 @@ def digit_tables(graph: Graph, machine: Machine, classes: Mapping[Label, Label] 
     `classes`: the representative of each label, of its extent class unless given. A class is padded for all its nodes,
     also for those that cut it by fewer axes: a table may ask for too much. Classes that not all axes fit, such as a
     small batch and a few heads, may want different ones: there are tables too in which one of them is served by slow
-    tiers first and the others by fast ones, and the other way round.
+    tiers first and the others by fast ones, and the other way round. Over two axes also those of one axis for the
+    batch and the other for all else, which are padded less.
     """
     classes = extent_classes(graph) if classes is None else classes
     labels = sorted(set(classes.values()))
@@ -50,13 +51,28 @@ def digit_tables(graph: Graph, machine: Machine, classes: Mapping[Label, Label] 
         table = {label: served[label, order_of[label], padding] for label in labels}
         if table not in tables:
             tables.append(table)
+    if len(machine.axes) == 2:
+        tables += [table for table in _apart(graph, machine, classes) if table not in tables]
     return tables
 
 
-def _axes(size: int, mesh: Sequence[int], order: int, max_padding: float) -> tuple[int, ...]:
+def _apart(graph: Graph, machine: Machine, classes: Mapping[Label, Label]) -> Iterator[AxesOf]:
+    """Tables of two axes that cut the batch by one, and all else by the other."""
+    data = (node.dims for node in graph.nodes if isinstance(node, Input) and node.role == "data")
+    batch = {classes[dims[0][0]] for dims in data if dims and dims[0]}
+    for own, other in ((0, 1), (1, 0)):
+        yield {
+            label: _axes(graph.sizes[label], machine.sizes, 1, MAX_PADDING, (own if label in batch else other,))
+            for label in sorted(set(classes.values()))
+        }
+
+
+def _axes(
+    size: int, mesh: Sequence[int], order: int, max_padding: float, among: Sequence[int] | None = None
+) -> tuple[int, ...]:
     """The axes that fit a class, one after the other: from the slowest (order 1) or from the fastest (-1)."""
     chosen: list[int] = []
-    for axis in range(len(mesh))[::order]:
+    for axis in (range(len(mesh)) if among is None else among)[::order]:
         if fits(size, [mesh[a] for a in (*chosen, axis)], max_padding):
             chosen.append(axis)
     return tuple(sorted(chosen))

@@ -116,4 +116,4 @@ def test_a_search_out_of_time_keeps_the_best_plan_it_had() -> None:
     plan = einsplit.plan(graph, machine, limit_seconds=0.0)
     assert plan.status == "stopped" and plan.bound is None
     assert "the cheapest that was found before the search was stopped" in str(plan)
-    assert plan.seconds <= every.seconds
+    assert plan.seconds <= every.seconds * (1 + ROUNDING)

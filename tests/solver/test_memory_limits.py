@@ -167,13 +167,21 @@ def test_the_smallest_memory_of_a_product_would_do_and_is_said_to() -> None:
 
 
 def test_a_limit_that_nothing_keeps_is_told_with_what_would_do_and_what_binds() -> None:
-    for limit, text in ((60_000, "60 kB"), (1, "1 B")):
+    assert told(66_000) == (
+        "no plan fits in 66 kB on each device.\n"
+        "  98.3 kB (98,304 bytes) would do.\n"
+        "  Most is held while 'product' runs: 65.5 kB of parameter, 2.05 kB of computed in a plan met, "
+        "and no plan holds less than 67.6 kB then.\n"
+        "  Allow more memory, use more devices, or make the batch smaller."
+    )
+
+
+def test_a_limit_below_what_rests_on_the_devices_is_refused_before_any_search() -> None:
+    for limit, text in ((65_535, "65.5 kB"), (1, "1 B")):
         assert told(limit) == (
             f"no plan fits in {text} on each device.\n"
-            "  98.3 kB (98,304 bytes) would do.\n"
-            "  Most is held while 'product' runs: 295 kB of parameter, 2.05 kB of computed in a plan met, "
-            "and no plan holds less than 67.6 kB then.\n"
-            "  Allow more memory, use more devices, or make the batch smaller."
+            "  Parameters and state alone are 524 kB: 65.5 kB on each of 8 devices.\n"
+            "  Allow more memory, use more devices, or keep parameters in a smaller dtype."
         )
 
 
