@@ -24,7 +24,7 @@ from einsplit.solver.published.experts import EXPERTS, Suited, all_whole, data_p
 from einsplit.solver.search.brute import MAX_PLANS, brute
 from einsplit.solver.search.certify import CLOSED, certify, improve_pairs
 from einsplit.solver.search.coarse import coarse_groups, coarse_machine, refined
-from einsplit.solver.search.starts import digit_tables, sweep_orders
+from einsplit.solver.search.starts import AxesOf, digit_tables, sweep_orders, tables_apart
 from einsplit.solver.search.sweep import joint, settled, start, sweep
 from einsplit.solver.search.watch import OutOfTime, Progress, Watch
 
@@ -46,6 +46,14 @@ def _search(case: Case, watch: Watch) -> Status:
     if watch.bound is not None and _leaves(watch, WANTED_GAP):
         integer_program(case, watch, "highs", PROGRAM_SECONDS)
     return status
+
+
+def _tables(memo: Memo) -> list[AxesOf]:
+    """Digit tables to try. Of small graphs experts' are tried anyway."""
+    found = digit_tables(memo.graph, memo.machine, memo.classes)
+    if len(memo.folding.members) > MANY_STARTS:
+        found += [table for table in tables_apart(memo.graph, memo.machine, memo.classes) if table not in found]
+    return found
 
 
 def _may_be_dearer(case: Case, watch: Watch) -> bool:
@@ -120,7 +128,7 @@ def _refine(case: Case, watch: Watch) -> None:
         sweep(memo, watch, case.tables, case.limits)
     else:
         coarse = Memo(memo.graph, coarse_machine(memo.machine, groups), memo.folding)
-        tables = digit_tables(coarse.graph, coarse.machine, coarse.classes)
+        tables = _tables(coarse)
         within = watch.child()
         within.offer(start(coarse, tables[0]))
         _certified(Case(coarse, tables, {}, case.memory_bytes), within)
@@ -218,7 +226,7 @@ def make_plan(
     pinned = limits_of(memo, pins)
     memo = apart(memo, pinned)
     limit = int(machine.memory_bytes) if memory_bytes is None else memory_bytes
-    tables = pinned_tables(memo, pins, digit_tables(memo.graph, machine, memo.classes))
+    tables = pinned_tables(memo, pins, _tables(memo))
     case = Case(memo, tables, pinned, limit)
     watch = Watch(progress, limit_seconds)
     if not isfinite(start(memo, {}).seconds):

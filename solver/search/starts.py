@@ -22,8 +22,7 @@ def digit_tables(graph: Graph, machine: Machine, classes: Mapping[Label, Label] 
     `classes`: the representative of each label, of its extent class unless given. A class is padded for all its nodes,
     also for those that cut it by fewer axes: a table may ask for too much. Classes that not all axes fit, such as a
     small batch and a few heads, may want different ones: there are tables too in which one of them is served by slow
-    tiers first and the others by fast ones, and the other way round. Over two axes also those of one axis for the
-    batch and the other for all else, which are padded less.
+    tiers first and the others by fast ones, and the other way round.
     """
     classes = extent_classes(graph) if classes is None else classes
     labels = sorted(set(classes.values()))
@@ -51,13 +50,13 @@ def digit_tables(graph: Graph, machine: Machine, classes: Mapping[Label, Label] 
         table = {label: served[label, order_of[label], padding] for label in labels}
         if table not in tables:
             tables.append(table)
-    if len(machine.axes) == 2:
-        tables += [table for table in _apart(graph, machine, classes) if table not in tables]
     return tables
 
 
-def _apart(graph: Graph, machine: Machine, classes: Mapping[Label, Label]) -> Iterator[AxesOf]:
-    """Tables of two axes that cut the batch by one, and all else by the other."""
+def tables_apart(graph: Graph, machine: Machine, classes: Mapping[Label, Label]) -> Iterator[AxesOf]:
+    """Tables of two axes that cut the batch by one, and all else by the other, as experts do: they are padded less."""
+    if len(machine.axes) != 2:
+        return
     data = (node.dims for node in graph.nodes if isinstance(node, Input) and node.role == "data")
     batch = {classes[dims[0][0]] for dims in data if dims and dims[0]}
     for own, other in ((0, 1), (1, 0)):
