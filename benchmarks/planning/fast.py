@@ -44,9 +44,6 @@ ROWS = (
     Row("Llama-3-8B", 32, "h100x8x2048", asked_seconds=30.0),
     Row("Llama-3.1-405B", 32, "h100x8", is_limited=False),
     Row("Llama-3.1-405B", 126, "h100x8", is_limited=False),
-    Row("Llama-3.1-405B", 32, "h100x8x8", is_limited=False),
-    Row("Llama-3.1-405B", 126, "h100x8x8", is_limited=False),
-    Row("Llama-3.1-405B", 126, "h100x8x8"),
 )
 QUICK = (Row("Llama-3-8B", 1, "h100x2"),)
 
