@@ -27,6 +27,7 @@ from einsplit.solver.search.coarse import coarse_groups, coarse_machine, refined
 from einsplit.solver.search.starts import AxesOf, digit_tables, sweep_orders, tables_apart
 from einsplit.solver.search.sweep import joint, settled, start, sweep
 from einsplit.solver.search.watch import OutOfTime, Progress, Watch
+from einsplit.solver.units import bytes_text
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
 MANY_STARTS = 100  # classes of nodes: fewer are swept from every start, for that is done in a moment
@@ -83,13 +84,13 @@ def _offer_experts(case: Case, watch: Watch) -> None:
             watch.offer(within.found)
 
 
-def _ilp(case: Case, watch: Watch) -> Status:
+def _ilp(case: Case, watch: Watch, solver: str = "highs") -> Status:
     """Likewise, and the integer program wherever messages leave a gap."""
     if not case.is_certified:
         raise TooWide(f"the mesh has {len(case.memo.machine.axes)} axes, and tables over more than 2 are too large")
     status = _messages(case, watch)
     if _leaves(watch, CLOSED):
-        integer_program(case, watch, "highs", 3 * PROGRAM_SECONDS)
+        integer_program(case, watch, solver, 3 * PROGRAM_SECONDS)
     return status
 
 
@@ -191,6 +192,7 @@ METHODS: dict[str, Method] = {
     "sweep": _sweep,
     "joint": _joint,
     "ilp": _ilp,
+    "ilp-cbc": partial(_ilp, solver="cbc"),
     "brute": _brute,
     "data-parallel": _given(data_parallel),
     "whole": _given(all_whole),
@@ -198,7 +200,7 @@ METHODS: dict[str, Method] = {
     **{f"eindecomp-{variant}": _given(partial(eindecomp, variant=variant)) for variant in VARIANTS},
 }
 
-PINNED = ("search", "sweep", "joint", "ilp")  # methods that keep what a user has pinned
+PINNED = ("search", "sweep", "joint", "ilp", "ilp-cbc")  # methods that keep what a user has pinned
 
 
 def make_plan(
@@ -244,6 +246,9 @@ def make_plan(
                 "the search was stopped before it had found a plan that fits.", "Give it more time."
             ) from stop
         status = "stopped"
+    if memory_bytes is not None and peak(watch.found) > memory_bytes:
+        holds = f"method {method!r} does not keep to memory: its plan holds {bytes_text(peak(watch.found))}"
+        raise PlanError(f"{holds}, and {bytes_text(memory_bytes)} are allowed.", _USE_SEARCH)
     if progress is not None:
         progress(watch.standing)
     return written(own.hash, method, status, watch.found.spread(), watch.bound)

@@ -28,7 +28,7 @@ ROUNDING = 1e-9
 
 
 def integer_program(case: Case, watch: Watch, solver: str, limit_seconds: float) -> None:
-    """Offer what the integer program finds, and raise the bound; the best plan so far is its start.
+    """Offer what the integer program finds, and raise the bound; options dearer than the best plan are left out.
 
     Raises PlanError where the solver fails without a word that can be used.
     """

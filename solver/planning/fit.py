@@ -26,7 +26,7 @@ SMALLEST_STEP = 0.02  # it is known to that share
 MAX_TRIED = 5_000  # plans: so few are all tried where none was found that fits
 
 
-def fit(case: Case, watch: Watch, cheapest: Folded, bound: float | None) -> Fitting:
+def fit(case: Case, watch: Watch, cheapest: Folded, bound: float | None) -> None:
     """Offer plans that fit, given the cheapest of all and a bound on it. Raises PlanError where none is found."""
     fitting = Fitting(watch, case.memory_bytes, lambda *given: _near(case, *given), peak)
     fitting.run(cheapest, bound)
@@ -38,7 +38,6 @@ def fit(case: Case, watch: Watch, cheapest: Folded, bound: float | None) -> Fitt
         binding = _least(case, fitting.smallest)
         proven = binding.bound > case.memory_bytes or _are_few(case)
         raise _infeasible(case, binding, (fitting.smallest, *binding.plans), proven)
-    return fitting
 
 
 def refuse_hopeless(case: Case) -> None:

@@ -41,13 +41,11 @@ def least(smallest: Folded, problems: Sequence[Problem]) -> Least:
     live = live_bytes(smallest.problem, smallest.chosen)
     time = int(np.argmax(live))
     nodes = memo.graph.nodes
-    held = Counter[str]()
+    held, shardings = Counter[str](), smallest.spread().shardings
     for at in map(int, np.flatnonzero(memo.liveness.own_at(time))):
         node = nodes[at]
-        shape, sharding = smallest.problem.shape(at), smallest.spread().shardings[at]
-        held[node.role if isinstance(node, Input) else "computed"] += (
-            shape.elements(smallest.problem.left(at, sharding)) * shape.itemsize
-        )
+        shape, layout = smallest.problem.shape(at), smallest.problem.left(at, shardings[at])
+        held[node.role if isinstance(node, Input) else "computed"] += shape.elements(layout) * shape.itemsize
     found = [_under(problem, time) for problem in problems]
     bound = min((bound for bound, _ in found), default=0)
     name = nodes[min(max(time, 0), len(nodes) - 1)].name

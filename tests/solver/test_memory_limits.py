@@ -189,3 +189,10 @@ def test_what_is_not_proven_is_not_said() -> None:
     """Between what a moment needs (67.6 kB) and what a step needs (98.3 kB) nothing is known to be impossible."""
     said = told(LEAST - 1).splitlines()
     assert said[:2] == ["no plan was found that fits in 98.3 kB on each device.", "  98.3 kB (98,304 bytes) would do."]
+
+
+def test_a_method_that_looks_at_no_memory_says_so_where_its_plan_holds_too_much() -> None:
+    with pytest.raises(
+        PlanError, match=r"^method 'sweep' does not keep to memory: its plan holds .*\n  Use method='se"
+    ):
+        make_plan(product_of_matrices(), machine(2, 4), "sweep", memory_bytes=LEAST)
