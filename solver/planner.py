@@ -31,7 +31,8 @@ from einsplit.solver.units import bytes_text
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
 MANY_STARTS = 100  # classes of nodes: fewer are swept from every start, for that is done in a moment
-NEARLY = 1e-4  # gap below which no expert is asked
+FEW_CLASSES = 250  # fewer have experts asked whatever the gap: these have digit tables of their own
+NEARLY = 1e-4  # gap below which no expert is asked otherwise
 WANTED_GAP = 0.01  # where messages leave more, the integer program is asked
 PROGRAM_SECONDS = 20.0  # for one under one digit table
 _USE_SEARCH = "Use method='search'."
@@ -59,7 +60,7 @@ def _tables(memo: Memo) -> list[AxesOf]:
 
 def _may_be_dearer(case: Case, watch: Watch) -> bool:
     """Whether experts are worth a look: not where a bound says that nothing is cheaper, unless that is done at once."""
-    return not case.limits and (_leaves(watch, NEARLY) or len(case.memo.folding.members) <= MANY_STARTS)
+    return not case.limits and (_leaves(watch, NEARLY) or len(case.memo.folding.members) <= FEW_CLASSES)
 
 
 def _leaves(watch: Watch, gap: float) -> bool:
