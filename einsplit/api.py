@@ -127,7 +127,7 @@ def compile_plan(plan: Plan | str | Path, graph: Graph) -> Program:
 
     >>> program = compile_plan("plan.json", einsplit.trace(model, x))
     """
-    return lowered(realise(as_plan(plan), graph))
+    return lowered(realise(as_plan(plan), graph)).program
 
 
 def as_plan(plan: Plan | str | Path) -> Plan:

@@ -145,12 +145,24 @@ class Draft:
 
 
 class Rewriting(Draft):
-    """A new graph that is drafted while an old one is read from front to back; `at` says where its nodes went."""
+    """A new graph that is drafted while an old one is read from front to back; `at` says where its nodes went.
+
+    Where every old node is given its place in turn, `origins` and `named` say of each new node at which old one it was
+    made, and which old one it is named after; those made behind the last have the number of old nodes.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__((), graph.sizes)
         self.graph = graph
         self.at: dict[int, int] = {}  # old position -> new position
+        self.origins: list[int] = []
+        self.named: list[int] = []
+
+    def add(self, node: Node, named: int | None = None) -> int:
+        """Position of a node that is made already; `named` after that old node, unless it is the one at hand."""
+        self.origins.append(len(self.at))
+        self.named.append(len(self.at) if named is None else named)
+        return super().add(node)
 
     def moved(self, node: Node) -> Node:
         """The node with its operands at their new positions."""

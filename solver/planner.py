@@ -9,6 +9,7 @@ from math import isfinite
 from einsplit.errors import PlanError, advice
 from einsplit.graph import Graph
 from einsplit.solver.contraction.tropical import TooWide
+from einsplit.solver.layers.deep import deep
 from einsplit.solver.machine import Machine
 from einsplit.solver.pins import Pin, apart, limits_of, pinned_tables
 from einsplit.solver.plan import Plan, Status
@@ -118,9 +119,11 @@ def _messages(case: Case, watch: Watch) -> Status:
 
 def _certified(case: Case, watch: Watch) -> float:
     """Offer plans over both axes, and return a bound on all of them."""
-    # One order of axes under one table: a price for messages to stop at.
-    sweep(case.memo, watch, case.tables[:1], case.limits, sweep_orders(case.memo.machine)[:1])
-    return certify(watch, case.tables, case.limits)
+    bound = certify(watch, case.tables, case.limits)
+    if watch.found.seconds > bound * (1 + NEARLY):
+        # One order of axes under one table: where messages leave something, sweeps may find what they do not.
+        sweep(case.memo, watch, case.tables[:1], case.limits, sweep_orders(case.memo.machine)[:1])
+    return min(bound, watch.found.seconds)
 
 
 def _refine(case: Case, watch: Watch) -> None:
@@ -129,7 +132,7 @@ def _refine(case: Case, watch: Watch) -> None:
     if groups is None or case.limits:  # what is pinned is pinned to the fine axes
         sweep(memo, watch, case.tables, case.limits)
     else:
-        coarse = Memo(memo.graph, coarse_machine(memo.machine, groups), memo.folding)
+        coarse = Memo(memo.graph, coarse_machine(memo.machine, groups), memo.folding, memo.deep)
         tables = _tables(coarse)
         within = watch.child()
         within.offer(start(coarse, tables[0]))
@@ -225,17 +228,29 @@ def make_plan(
     own = computed(graph)
     if pins and method not in PINNED:
         raise PlanError(f"method {method!r} keeps no pins.", _USE_SEARCH)
-    memo = Memo(prepare_computed(own), machine)
+    limit = int(machine.memory_bytes) if memory_bytes is None else memory_bytes
+    watch = Watch(progress, limit_seconds)
+    # Pins name nodes of any layer.
+    short = deep(own) if method == "search" and not pins else None
+    memo = Memo(prepare_computed(own), machine) if short is None else Memo(short.graph, machine, deep=short)
+    status = _planned(memo, pins, limit, method, watch, keep_on_interrupt)
+    if memory_bytes is not None and peak(watch.found) > memory_bytes:
+        holds = f"method {method!r} does not keep to memory: its plan holds {bytes_text(peak(watch.found))}"
+        raise PlanError(f"{holds}, and {bytes_text(memory_bytes)} are allowed.", _USE_SEARCH)
+    if progress is not None:
+        progress(watch.standing)
+    return written(own.hash, method, status, watch.found.spread(), watch.bound)
+
+
+def _planned(memo: Memo, pins: Sequence[Pin], limit: int, method: str, watch: Watch, keep_on_interrupt: bool) -> Status:
+    """Offer plans. Raises PlanError."""
     pinned = limits_of(memo, pins)
     memo = apart(memo, pinned)
-    limit = int(machine.memory_bytes) if memory_bytes is None else memory_bytes
-    tables = pinned_tables(memo, pins, _tables(memo))
-    case = Case(memo, tables, pinned, limit)
-    watch = Watch(progress, limit_seconds)
+    case = Case(memo, pinned_tables(memo, pins, _tables(memo)), pinned, limit)
     if not isfinite(start(memo, {}).seconds):
-        raise PlanError(f"no finite price on machine {machine.name!r}: its rates are beyond what numbers hold")
+        raise PlanError(f"no finite price on machine {memo.machine.name!r}: its rates are beyond what numbers hold")
     try:
-        status = METHODS[method](case, watch)
+        return METHODS[method](case, watch)
     except TooWide as error:
         mistake = f"method {method!r} cannot plan this graph: {error.mistake.rstrip('.')}."
         raise PlanError(mistake, *error.remarks, _USE_SEARCH) from error
@@ -246,10 +261,4 @@ def make_plan(
             raise PlanError(
                 "the search was stopped before it had found a plan that fits.", "Give it more time."
             ) from stop
-        status = "stopped"
-    if memory_bytes is not None and peak(watch.found) > memory_bytes:
-        holds = f"method {method!r} does not keep to memory: its plan holds {bytes_text(peak(watch.found))}"
-        raise PlanError(f"{holds}, and {bytes_text(memory_bytes)} are allowed.", _USE_SEARCH)
-    if progress is not None:
-        progress(watch.standing)
-    return written(own.hash, method, status, watch.found.spread(), watch.bound)
+        return "stopped"

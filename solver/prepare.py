@@ -14,6 +14,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
 from math import prod
 
 import msgspec
@@ -23,9 +25,19 @@ from opt_einsum import get_symbol
 from einsplit.draft import Rewriting
 from einsplit.graph import Einsum, Graph, Kernel, Node, Operand, aggregated_labels, factors, node_labels
 from einsplit.kernels.attention import logsum_of
-from einsplit.passes import drop_dead, drop_stops, merge_equal, read_through
+from einsplit.passes import content, drop_dead, drop_stops, merge_equal, read_through
 from einsplit.scalar import const, is_product, operand
 from einsplit.solver.pricing.calls import pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The graph that is planned; by node of it, the node of the given one at which it was made, and the one that it is
+    named after. What is made behind all nodes has their number."""
+
+    graph: Graph
+    origins: tuple[int, ...]
+    named: tuple[int, ...]
 
 
 def prepare(graph: Graph) -> Graph:
@@ -35,7 +47,20 @@ def prepare(graph: Graph) -> Graph:
 
 def prepare_computed(graph: Graph) -> Graph:
     """Likewise, of what `computed` gives."""
-    return insert_uses(split_attention(split_means(split_products(graph))))
+    return prepared(graph).graph
+
+
+def prepared(graph: Graph) -> Prepared:
+    """Likewise, with where its nodes come from."""
+    every = len(graph.nodes)
+    origins = named = tuple(range(every))
+    for rewrite in (_products_split, _means_split, _attention_split, _uses_inserted):
+        new, graph = rewrite(graph)
+        origins, named = (
+            tuple(before[at] if at < len(before) else every for at in after)
+            for before, after in ((origins, new.origins), (named, new.named))
+        )
+    return Prepared(graph, origins, named)
 
 
 def computed(graph: Graph) -> Graph:
@@ -47,13 +72,13 @@ def computed(graph: Graph) -> Graph:
     return drop_dead(merge_equal(read_through(drop_stops(graph))))
 
 
-def split_products(graph: Graph) -> Graph:
+def _products_split(graph: Graph) -> tuple[Rewriting, Graph]:
     """Sums of products of three or more operands as binary nodes."""
     new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
         new.at[at] = _split_product(new, moved) if _is_wide_product(moved) else new.add(moved)
-    return new.finish()
+    return new, new.finish()
 
 
 def _is_wide_product(node: Node) -> bool:
@@ -100,7 +125,7 @@ def _split_product(new: Rewriting, node: Node) -> int:
     return waiting[0].node
 
 
-def split_means(graph: Graph) -> Graph:
+def _means_split(graph: Graph) -> tuple[Rewriting, Graph]:
     """Means as a sum and a division by the number of elements."""
     new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
@@ -113,25 +138,25 @@ def split_means(graph: Graph) -> Graph:
         read = (Operand(total, factors(moved)),)
         share = operand(0) / const(count)
         new.at[at] = new.add(msgspec.structs.replace(moved, operands=read, join=share, agg="sum"))
-    return new.finish()
+    return new, new.finish()
 
 
-def split_attention(graph: Graph) -> Graph:
+def _attention_split(graph: Graph) -> tuple[Rewriting, Graph]:
     """Attention as the logsumexp of its scores, and as the values weighted by it."""
     new = Rewriting(graph)
-    logsums: dict[Kernel, int] = {}
+    logsums: dict[Hashable, int] = {}
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
         if not isinstance(moved, Kernel) or moved.agg not in ("softmax", "logsumexp"):
             new.at[at] = new.add(moved)
             continue
         logsum = logsum_of(moved, new.sizes) if moved.agg == "softmax" else moved
-        content = msgspec.structs.replace(logsum, name="", source="")
-        if content not in logsums:
-            logsums[content] = new.add(logsum)
-        new.at[at] = logsums[content]
+        what = content(new.sizes, logsum, range(len(new.nodes)))
+        if what not in logsums:
+            logsums[what] = new.add(logsum)
+        placed = logsums[what]
         if moved.agg == "softmax":
-            given = Operand(logsums[content], factors(logsum))
+            given = Operand(placed, factors(logsum))
             of_all = msgspec.structs.replace(
                 moved,
                 kernel="attention_values",
@@ -140,20 +165,21 @@ def split_attention(graph: Graph) -> Graph:
                 agg="sum",
                 shared=logsum.operations,
             )
-            new.at[at] = new.add(of_all)
-    return new.finish()
+            placed = new.add(of_all)
+        new.at[at] = placed
+    return new, new.finish()
 
 
-def insert_uses(graph: Graph) -> Graph:
+def _uses_inserted(graph: Graph) -> tuple[Rewriting, Graph]:
     """An identity before the readers of every value that has several, before results of one call, before outputs.
 
     Where readers stand in the forward part and after it, those of either have one more of their own: what the first
     identity holds in between may be less than what they read, and is then brought together twice.
     """
-    new = _Uses(graph)
+    uses = _Uses(graph)
     for at in range(len(graph.nodes)):
-        new.add(at)
-    return new.finish()
+        uses.add(at)
+    return uses.new, uses.finish()
 
 
 class _Uses:
@@ -192,13 +218,14 @@ class _Uses:
             of_call = None if call is None else self.read_by.get((call, o.node))
             rows.append(Operand(self.used[o.node, at in self.later] if of_call is None else of_call, o.labels))
         own = self.new.add(msgspec.structs.replace(node, operands=tuple(rows)) if rows else node)
-        self.new.at[at] = own
+        placed = own
         early, late = self.readings[at, False], self.readings[at, True]
         if early + late > 1:
             own = self._identity(own, at, f"{node.name}.use")
         for is_late, count, suffix in ((False, early, "forward"), (True, late, "after")):
             apart = count > 1 and count < early + late
             self.used[at, is_late] = self._identity(own, at, f"{node.name}.{suffix}") if apart else own
+        self.new.at[at] = placed
 
     def finish(self) -> Graph:
         graph = self.graph
@@ -220,7 +247,8 @@ class _Uses:
                 agg="sum",
                 dtype=node.dtype,
                 source=node.source,
-            )
+            ),
+            named=of,
         )
 
 

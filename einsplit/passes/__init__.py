@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from einsplit.graph import Graph
 from einsplit.passes.attention import spell_attention
-from einsplit.passes.common import merge_equal
+from einsplit.passes.common import content, merge_equal
 from einsplit.passes.constants import inline_constants
 from einsplit.passes.dead import drop_dead
 from einsplit.passes.stops import drop_stops
 from einsplit.passes.views import read_through
 
-__all__ = ["drop_dead", "drop_stops", "inline_constants", "merge_equal", "read_through", "spell_attention", "tidy"]
+__all__ = [
+    "content",
+    "drop_dead",
+    "drop_stops",
+    "inline_constants",
+    "merge_equal",
+    "read_through",
+    "spell_attention",
+    "tidy",
+]
 
 
 def tidy(graph: Graph) -> Graph:

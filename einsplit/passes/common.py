@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 
 from einsplit.draft import Rewriting
 from einsplit.graph import Dims, Einsum, Graph, Input, Kernel, Label, node_labels
-from einsplit.scalar import index, substitute
+from einsplit.scalar import Expr, index, labels_of, substitute
 
 
 def merge_equal(graph: Graph) -> Graph:
     """Nodes are equal if they are but for the names of their labels, of equal sizes, and for where they come from."""
+    same = _same(graph)
+    if all(at == found for at, found in enumerate(same)):
+        return graph
     new = Rewriting(graph)
-    known: dict[Hashable, int] = {}
-    for at, node in enumerate(graph.nodes):
-        moved = new.moved(node)
-        if isinstance(moved, Input):
-            new.at[at] = new.add(moved)
-            continue
-        content = _content(graph, moved)
-        if content not in known:
-            known[content] = new.add(moved)
-        new.at[at] = known[content]
+    for at, found in enumerate(same):
+        new.at[at] = new.add(new.moved(graph.nodes[at])) if found == at else new.at[found]
     return new.finish()
 
 
-def _content(graph: Graph, node: Einsum | Kernel) -> Hashable:
-    """What the node computes, its labels numbered in the order in which they are met."""
+def _same(graph: Graph) -> list[int]:
+    """By node, the first one that computes the same."""
+    known: dict[Hashable, int] = {}
+    found: list[int] = []
+    for at, node in enumerate(graph.nodes):
+        found.append(at if isinstance(node, Input) else known.setdefault(content(graph.sizes, node, found), at))
+    return found
+
+
+def content(sizes_of: Mapping[Label, int], node: Einsum | Kernel, same: Sequence[int]) -> Hashable:
+    """What the node computes, its labels numbered in the order in which they are met.
+
+    `same`: by node before it, the first one that computes the same.
+    """
     number = {label: k for k, label in enumerate(node_labels(node))}
-    sizes = tuple(graph.sizes[label] for label in number)
-    read = tuple((row.node, tuple(number[label] for label in row.labels)) for row in node.operands)
+    sizes = tuple([sizes_of[label] for label in number])
+    read = tuple([(same[row.node], tuple([number[label] for label in row.labels])) for row in node.operands])
     common = (sizes, read, _numbered(node.dims, number), node.dtype)
     if isinstance(node, Einsum):
-        join = substitute(node.join, {}, {label: index(f"#{k}") for label, k in number.items()})
-        return ("einsum", common, join, node.agg)
+        return ("einsum", common, _joined(node, number), node.agg)
     reads = tuple(_numbered(dims, number) for dims in node.reads)
     brackets = tuple(number[label] for label in node.brackets if label in number)
     summed, zeroed = (tuple(number[label] for label in labels) for labels in (node.summed, node.zeroed))
     return ("kernel", common, node.kernel, node.attributes, reads, brackets, summed, zeroed, node.agg, node.output)
 
 
+def _joined(node: Einsum, number: dict[Label, int]) -> Expr:
+    here = {label: index(f"#{number[label]}") for label in labels_of(node.join)}
+    return substitute(node.join, {}, here) if here else node.join
+
+
 def _numbered(dims: Dims, number: dict[Label, int]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(number[label] for label in dim) for dim in dims)
+    return tuple([tuple([number[label] for label in dim]) for dim in dims])

@@ -13,6 +13,8 @@ def drop_dead(graph: Graph) -> Graph:
     for at in range(len(graph.nodes) - 1, -1, -1):
         if at in needed:
             needed.update(row.node for row in graph.nodes[at].operands)
+    if len(needed) == len(graph.nodes):
+        return graph
     new = Rewriting(graph)
     for at in sorted(needed):
         new.at[at] = new.add(new.moved(graph.nodes[at]))

@@ -5,19 +5,25 @@ from __future__ import annotations
 import msgspec
 
 from einsplit.draft import Rewriting
-from einsplit.graph import Einsum, Graph
+from einsplit.graph import Einsum, Graph, Node
 from einsplit.scalar import Expr, parts, rewrite, simplify
 
 
 def drop_stops(graph: Graph) -> Graph:
     """A join without stops is recognised where it is a product, or nothing at all."""
+    if not any(map(_stops, graph.nodes)):
+        return graph
     new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
-        if isinstance(moved, Einsum) and any(part.op == "stop_gradient" for part in parts(moved.join)):
+        if isinstance(moved, Einsum) and _stops(moved):
             moved = msgspec.structs.replace(moved, join=simplify(rewrite(moved.join, _without_stop)))
         new.at[at] = new.add(moved)
     return new.finish()
+
+
+def _stops(node: Node) -> bool:
+    return isinstance(node, Einsum) and any(part.op == "stop_gradient" for part in parts(node.join))
 
 
 def _without_stop(expr: Expr) -> Expr:

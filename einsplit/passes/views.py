@@ -8,9 +8,13 @@ from einsplit.draft import Origin, Rewriting
 from einsplit.graph import Einsum, Graph, Kernel, Node, Operand, aggregated_labels, factors
 from einsplit.scalar import operand
 
+_ITSELF = operand(0)
+
 
 def read_through(graph: Graph) -> Graph:
     """Readers of a view read what it views: nothing is copied or repeated that a join can read as it is."""
+    if not any(isinstance(node, Einsum) and _is_view(node) for node in graph.nodes):
+        return graph
     new = Rewriting(graph)
     for at, node in enumerate(graph.nodes):
         moved = new.moved(node)
@@ -51,4 +55,4 @@ def _behind(new: Rewriting, row: Operand) -> Operand:
 
 
 def _is_view(node: Einsum) -> bool:
-    return node.join == operand(0) and len(node.operands) == 1 and not aggregated_labels(node)
+    return len(node.operands) == 1 and node.join == _ITSELF and not aggregated_labels(node)

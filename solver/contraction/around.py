@@ -6,8 +6,15 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from einsplit.solver.contraction.elimination import elimination_order
-from einsplit.solver.contraction.tropical import MAX_ENTRIES, Optimum, PriceTable, check_tables, minimise
+from einsplit.solver.contraction.elimination import Elimination, elimination_order
+from einsplit.solver.contraction.tropical import (
+    MAX_ENTRIES,
+    Optimum,
+    PriceTable,
+    check_tables,
+    contracted,
+    scopes_of,
+)
 
 
 def minimise_around(
@@ -24,10 +31,9 @@ def minimise_around(
     was held before lets others move.
     """
     check_tables(num_choices, tables)
-    scopes = [{v for v in table.variables if num_choices[v] > 1} for table in tables]
-    held = _held(num_choices, scopes, max_entries, avoid)
+    order, held = _held(num_choices, scopes_of(num_choices, tables), max_entries, avoid)
     if not held:
-        return minimise(num_choices, tables, max_entries), held
+        return contracted(num_choices, tables, order), held
     fixed = [standing[v] if v in held else slice(None) for v in range(len(num_choices))]
     left = [
         PriceTable(
@@ -37,15 +43,15 @@ def minimise_around(
         for table in tables
     ]
     own = [1 if v in held else number for v, number in enumerate(num_choices)]
-    found = minimise(own, left, max_entries)
+    found = contracted(own, left, order)
     choices = tuple(standing[v] if v in held else choice for v, choice in enumerate(found.choices))
     return Optimum(found.price, choices), held
 
 
 def _held(
     num_choices: Sequence[int], scopes: Sequence[set[int]], max_entries: int, avoid: Collection[int]
-) -> frozenset[int]:
-    """Variables without which no bucket has more than `max_entries` entries, found along one elimination."""
+) -> tuple[list[Elimination], frozenset[int]]:
+    """Variables without which no bucket has more than `max_entries` entries, and the order of elimination then."""
     own = list(num_choices)
     held: set[int] = set()
     degree = [0] * len(own)
@@ -54,9 +60,14 @@ def _held(
             degree[v] += len(scope) - 1
     while True:
         left = [scope - held for scope in scopes]
-        wide = next((e for e in elimination_order(own, left) if e.entries > max_entries), None)
+        order, wide = [], None
+        for elimination in elimination_order(own, left):
+            order.append(elimination)
+            if elimination.entries > max_entries:
+                wide = elimination
+                break
         if wide is None:
-            return frozenset(held)
+            return order, frozenset(held)
         entries = wide.entries
         for v in sorted((wide.variable, *wide.others), key=lambda v: (v in avoid, -degree[v], v)):
             if entries <= max_entries:

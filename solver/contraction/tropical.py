@@ -78,14 +78,22 @@ def minimise(num_choices: Sequence[int], tables: Sequence[PriceTable], max_entri
     if a table does not fit `num_choices`.
     """
     check_tables(num_choices, tables)
-    # A variable with one choice decides nothing, and numpy has a limited number of dimensions to give away.
-    scopes = [{v for v in table.variables if num_choices[v] > 1} for table in tables]
     order = []
-    for elimination in elimination_order(num_choices, scopes):
+    for elimination in elimination_order(num_choices, scopes_of(num_choices, tables)):
         if elimination.entries > max_entries:
             raise TooWide(_too_wide_message(num_choices, elimination, max_entries))
         order.append(elimination)
+    return contracted(num_choices, tables, order)
 
+
+def scopes_of(num_choices: Sequence[int], tables: Sequence[PriceTable]) -> list[set[int]]:
+    """The variables of each table. One with one choice decides nothing, and numpy has few dimensions to give away."""
+    return [{v for v in table.variables if num_choices[v] > 1} for table in tables]
+
+
+def contracted(num_choices: Sequence[int], tables: Sequence[PriceTable], order: Sequence[Elimination]) -> Optimum:
+    """`minimise`, of tables that are checked, in that order."""
+    scopes = scopes_of(num_choices, tables)
     # From here on a scope is in order of elimination: the next variable to go is a table's first dimension.
     position = {elimination.variable: i for i, elimination in enumerate(order)}
     buckets: list[list[tuple[tuple[int, ...], Prices]]] = [[] for _ in num_choices]
@@ -164,6 +172,10 @@ def check_tables(num_choices: Sequence[int], tables: Sequence[PriceTable]) -> No
                 f"table {k} has shape {table.prices.shape}.\n"
                 f"  Its variables {table.variables} have {expected} choices: give one dimension per variable."
             )
+    every = np.concatenate([table.prices.ravel() for table in tables]) if tables else np.zeros(0)
+    if np.isfinite(every).all():
+        return
+    for k, table in enumerate(tables):
         if not (table.prices > -inf).all():  # False for NaN too
             raise PlanError(
                 f"table {k} over variables {table.variables} holds NaN or -inf.\n"

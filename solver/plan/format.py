@@ -238,7 +238,7 @@ def _check_memory(plan: Plan, found: Solution) -> None:
     """Raises PlanError where devices hold other than the plan says; 0 bytes say nothing."""
     if not plan.peak_bytes:
         return
-    program = lowered(found)
+    program = lowered(found).program
     held = held_bytes(program)
     rows = zip(plan.nodes, held_by_node(program, held, len(plan.nodes)), strict=True)
     wrong = [(f"$.nodes[{at}].live_bytes", row.live_bytes, true) for at, (row, true) in enumerate(rows)]

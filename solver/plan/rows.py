@@ -38,7 +38,8 @@ def bytes_by_axis(problem: Problem, shardings: Sequence[Sharding]) -> dict[str, 
         left = problem.left(edge.writer, shardings[edge.writer])
         wanted = problem.wanted(edge, shardings[edge.reader])
         for move in repartition(left, wanted, problem.memo.aggs[edge.writer], machine.tiers):
-            found[move.axes] += move_price(move, problem.shape(edge.writer), machine).bytes_sent
+            sent = move_price(move, problem.shape(edge.writer), machine).bytes_sent
+            found[move.axes] += sent * problem.memo.times[edge.reader]
     return {" x ".join(machine.axes[axis].name for axis in axes): found[axes] for axes in sorted(found) if found[axes]}
 
 
@@ -68,7 +69,7 @@ def local_seconds(problem: Problem, shardings: Sequence[Sharding], at: int, own:
     for edge in problem.memo.edges_of[at]:
         writer = own if edge.writer == at else shardings[edge.writer]
         reader = own if edge.reader == at else shardings[edge.reader]
-        total += problem.edge_price(edge, writer, reader).seconds
+        total += problem.memo.count(at, edge) * problem.edge_price(edge, writer, reader).seconds
     for pair in problem.memo.pairs_of.get(at, ()):
         first, further = (own if node == at else shardings[node] for node in (pair.first, pair.further))
         total += problem.pair_seconds(pair, first, further)

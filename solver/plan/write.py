@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from einsplit.errors import PlanError
-from einsplit.graph import node_text
+from einsplit.graph import Label, node_text
 from einsplit.solver.plan.format import NodePlan, Plan, Status
 from einsplit.solver.plan.rows import bytes_by_axis, folding_kept, row_price, runner_up
+from einsplit.solver.plan.unroll import unrolled_digits, unrolled_rows
 from einsplit.solver.plan.words import words_of
 from einsplit.solver.pricing.price import Price
 from einsplit.solver.problem.problem import Problem, Solution
 from einsplit.solver.program.lower import lowered
-from einsplit.solver.program.memory import held_by_node, held_bytes
+from einsplit.solver.program.unroll import held
 from einsplit.solver.sharding import Sharding, choice_text, extent_classes
 
 LEAST_GAP = 1e-12  # as a share of the plan's seconds: below it is rounding
@@ -26,10 +27,9 @@ def written(graph_hash: str, method: str, status: Status, found: Solution, bound
     price = problem.price(shardings)
     if abs(price.seconds - found.seconds) > ROUNDING * max(price.seconds, 1e-12):
         raise AssertionError(f"method {method} claims {found.seconds} s for a plan of {price.seconds} s")
-    program = lowered(found)
-    held = held_bytes(program)
-    tables = problem.tables
-    classes = sorted(set(extent_classes(problem.graph).values()))
+    deep = problem.memo.deep
+    bytes_held = held(lowered(found), len(shardings), deep)
+    rows = _rows(problem, shardings, bytes_held.live)
     bound = None if bound is None else min(bound, price.seconds)
     return Plan(
         graph=graph_hash,
@@ -41,10 +41,20 @@ def written(graph_hash: str, method: str, status: Status, found: Solution, bound
         seconds=price.seconds,
         bytes=price.bytes_sent,
         bytes_by_axis=bytes_by_axis(problem, shardings),
-        peak_bytes=max(held),
-        digits={label: tables[label].axes for label in classes if tables[label].axes},
-        nodes=_rows(problem, shardings, held_by_node(program, held, len(shardings))),
+        peak_bytes=bytes_held.peak,
+        digits=_digits(problem) if deep is None else unrolled_digits(deep, _axes(problem)),
+        nodes=rows if deep is None else unrolled_rows(deep, rows, bytes_held.growth),
     )
+
+
+def _digits(problem: Problem) -> dict[Label, tuple[int, ...]]:
+    """By extent class, the axes that cut it, if any do."""
+    classes, axes = sorted(set(extent_classes(problem.graph).values())), _axes(problem)
+    return {label: axes[label] for label in classes if axes[label]}
+
+
+def _axes(problem: Problem) -> dict[Label, tuple[int, ...]]:
+    return {label: digits.axes for label, digits in problem.tables.items()}
 
 
 def check_choices(problem: Problem, shardings: Sequence[Sharding]) -> None:

@@ -9,7 +9,7 @@ from math import prod
 from einsplit.solver.problem.memo import Memo
 from einsplit.solver.problem.problem import Folded, Limits, Problem
 from einsplit.solver.program.lower import lowered
-from einsplit.solver.program.memory import peak_bytes
+from einsplit.solver.program.unroll import held
 from einsplit.solver.search.starts import AxesOf
 
 MAX_CERTIFIED_AXES = 2  # of a mesh whose axes are all searched at once: tables over more are too large
@@ -46,4 +46,5 @@ class Case:
 
 def peak(found: Folded) -> int:
     """The bytes that a device holds at most, by the plan's Program."""
-    return peak_bytes(lowered(found.spread()))
+    memo = found.problem.memo
+    return held(lowered(found.spread()), len(memo.graph.nodes), memo.deep).peak

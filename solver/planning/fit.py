@@ -44,7 +44,7 @@ def refuse_hopeless(case: Case) -> None:
     """Raise PlanError at once where parameters and state alone, cut over all devices, are too much."""
     graph, devices = case.memo.graph, case.memo.machine.num_devices
     resting = sum(
-        prod(graph.shape(at)) * ITEMSIZE[node.dtype]
+        case.memo.times[at] * prod(graph.shape(at)) * ITEMSIZE[node.dtype]
         for at, node in enumerate(graph.nodes)
         if isinstance(node, Input) and node.role != "data"
     )
@@ -70,7 +70,7 @@ def _near(case: Case, watch: Watch, found: Folded, every: bool) -> None:
 
 def try_all(case: Case, watch: Watch) -> None:
     """Offer every plan that fits, where there are few plans: the cheapest is then a bound."""
-    if not _are_few(case):
+    if case.memo.deep is not None or not _are_few(case):
         return
     for problem in case.problems():
         for shardings in every_plan(problem):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from einsplit.graph import Graph, Input
+from einsplit.graph import Input, Node
 from einsplit.solver.pricing.forms import Form
 
 Times = npt.NDArray[np.int64]
@@ -47,35 +47,46 @@ class Liveness:
         return (self.moved_first <= time) & (time <= self.moved_last)
 
 
-def liveness(graph: Graph, forms: Sequence[Form]) -> Liveness:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """By node, what it is, its form, and what it reads; outputs, and pairs of states and their next values."""
+
+    nodes: Sequence[Node]
+    forms: Sequence[Form]
+    reads: Sequence[Sequence[int]]
+    outputs: Sequence[int]
+    updates: Sequence[tuple[int, int]]
+
+
+def liveness(of: Read) -> Liveness:
     """The spans of every node's value."""
-    end = len(graph.nodes)
+    end = len(of.nodes)
     first = np.arange(end, dtype=np.int64)
     last = np.full(end, -1, dtype=np.int64)
-    for at, node in enumerate(graph.nodes):
+    for at, (node, read) in enumerate(zip(of.nodes, of.reads, strict=True)):
         if not isinstance(node, Input):  # one that nobody reads is gone before the first node
             last[at] = at
-        for operand in node.operands:
-            last[operand.node] = max(last[operand.node], at)
-    updated = {state for state, _ in graph.updates}
-    for at, node in enumerate(graph.nodes):
+        for operand in read:
+            last[operand] = max(last[operand], at)
+    updated = {state for state, _ in of.updates}
+    for at, node in enumerate(of.nodes):
         if isinstance(node, Input):
             first[at] = -1
             if node.role != "data" and at not in updated:
                 last[at] = end
-    for at in (*(at for _, at in graph.outputs), *(value for _, value in graph.updates)):
+    for at in (*of.outputs, *(value for _, value in of.updates)):
         last[at] = end
     moved_first, moved_last = np.zeros(end, dtype=np.int64), np.full(end, -1, dtype=np.int64)
-    reads = {at: graph.nodes[at].operands[0].node for at, form in enumerate(forms) if form.kind == "alias"}
+    reads = {at: of.reads[at][0] for at, form in enumerate(of.forms) if form.kind == "alias"}
     keepers = _keepers(reads, last)
     own_first = first.copy()
     kept = last.copy()  # to when an alias's buffer stands, or that of an operand it keeps
-    for at, read in reads.items():
-        kept[at] = max(last[at], kept[read])
+    for at, source in reads.items():
+        kept[at] = max(last[at], kept[source])
         moved_first[at], moved_last[at] = at, last[at]
-        if at in keepers and last[at] > kept[read]:
-            moved_last[at] = kept[read]
-            own_first[at] = kept[read] + 1
+        if at in keepers and last[at] > kept[source]:
+            moved_last[at] = kept[source]
+            own_first[at] = kept[source] + 1
         else:
             own_first[at] = last[at] + 1
     return Liveness(end + 1, own_first, last, moved_first, moved_last)

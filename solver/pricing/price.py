@@ -36,6 +36,9 @@ class Price:
     def __add__(self, other: Price) -> Price:
         return Price(self.seconds + other.seconds, self.bytes_sent + other.bytes_sent)
 
+    def __mul__(self, times: int) -> Price:
+        return Price(self.seconds * times, self.bytes_sent * times)
+
 
 def pass_seconds(nbytes: int, machine: Machine) -> float:
     """One pass over local memory that reads and writes `nbytes` in all."""

@@ -14,7 +14,7 @@ costs as often as it has nodes. The search is then over plans in which layers ar
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from einsplit.graph import Graph, Input, Label, Node, node_labels
@@ -31,6 +31,7 @@ class Folding:
     variable: tuple[int, ...]
     members: tuple[tuple[int, ...], ...]
     rows: tuple[tuple[Label, ...], ...]  # the labels of every node, in order of appearance
+    counts: tuple[int, ...]  # of each class: for how many nodes of the graph that is planned its members stand
 
     @property
     def is_trivial(self) -> bool:
@@ -54,19 +55,28 @@ class Folding:
 def unfolded(graph: Graph) -> Folding:
     """Every node on its own."""
     every = range(len(graph.nodes))
-    return Folding(tuple(every), tuple((at,) for at in every), tuple(map(node_labels, graph.nodes)))
+    return Folding(tuple(every), tuple((at,) for at in every), tuple(map(node_labels, graph.nodes)), (1,) * len(every))
 
 
-def fold(graph: Graph, contents: Sequence[int]) -> Folding:
+def fold(
+    graph: Graph,
+    contents: Sequence[int],
+    alike: Iterable[tuple[int, int]] = (),
+    times: Sequence[int] | None = None,
+) -> Folding:
     """The repeated layers of a large graph folded; of a small one every node on its own.
 
-    `contents`: by node, a number that is equal for nodes that compute the same.
+    `contents`: by node, a number that is equal for nodes that compute the same. Nodes that are known to be `alike` are
+    of one class. A node stands for so many `times` one.
     """
-    if len(graph.nodes) < MIN_NODES:
+    alike = tuple(alike)
+    if len(graph.nodes) < MIN_NODES and not alike:
         return unfolded(graph)
     classes = _Classes(graph, _kinds(graph, contents))
     for at, surroundings in enumerate(classes.surroundings()):
         classes.join(surroundings, at)
+    for pair in alike:
+        classes.unite(*pair)
     classes.close()
     roots = [classes.root(at) for at in range(len(graph.nodes))]
     number = {root: k for k, root in enumerate(dict.fromkeys(roots))}
@@ -74,7 +84,8 @@ def fold(graph: Graph, contents: Sequence[int]) -> Folding:
     for at, root in enumerate(roots):
         members[number[root]].append(at)
     rows = tuple(map(node_labels, graph.nodes))
-    return Folding(tuple(number[root] for root in roots), tuple(map(tuple, members)), rows)
+    counts = tuple(len(of) if times is None else sum(times[at] for at in of) for of in members)
+    return Folding(tuple(number[root] for root in roots), tuple(map(tuple, members)), rows, counts)
 
 
 def folded_classes(graph: Graph, folding: Folding) -> dict[Label, Label]:
@@ -147,9 +158,10 @@ class _Classes:
 
     def join(self, surroundings: int, at: int) -> None:
         """Put a node into the class of the first one of these surroundings."""
-        self._union(self._first.setdefault(surroundings, at), at)
+        self.unite(self._first.setdefault(surroundings, at), at)
 
-    def _union(self, a: int, b: int) -> None:
+    def unite(self, a: int, b: int) -> None:
+        """Put two nodes into one class."""
         low, high = sorted((self.root(a), self.root(b)))
         if low != high:
             self._parent[high] = low
@@ -160,7 +172,7 @@ class _Classes:
         while self._unsettled:
             for a, b in self._matches(*self._unsettled.pop()):
                 if self._kinds[a] == self._kinds[b]:
-                    self._union(a, b)
+                    self.unite(a, b)
 
     def _matches(self, a: int, b: int) -> Iterator[tuple[int, int]]:
         """Neighbours of two nodes that stand in the same place to them."""

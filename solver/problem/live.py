@@ -31,14 +31,13 @@ def live_bytes(problem: Problem, chosen: Sequence[Sharding]) -> npt.NDArray[np.i
     """live(t) for every time of the step, given the choice of each class."""
     memo, spans = problem.memo, problem.memo.liveness
     size = np.array([_value_bytes(problem, number, sharding) for number, sharding in enumerate(chosen)], dtype=np.int64)
-    of_node = size[np.array(memo.folding.variable, dtype=np.int64)]
+    of_node = size[memo.variables]
     change = np.zeros(spans.num_times + 2, dtype=np.int64)
     _stand(change, spans.own_first, spans.own_last, of_node)
-    aliases = [at for at, form in enumerate(memo.forms) if form.kind == "alias"]
-    read = {(_written(problem, at), memo.folding.variable[at]) for at in aliases}
-    moved = {(w, r) for w, r in read if _moving(problem, w, r, (chosen[w],), (chosen[r],)).item()}
-    aliases = [at for at in aliases if (_written(problem, at), memo.folding.variable[at]) in moved]
-    rows = np.array(aliases, dtype=np.int64)
+    aliases = memo.aliases.tolist()
+    of = [_between(problem, at) for at in aliases]
+    moved = {(w, r) for w, r in set(of) if _moving(problem, w, r, (chosen[w],), (chosen[r],)).item()}
+    rows = np.array([at for at, pair in zip(aliases, of, strict=True) if pair in moved], dtype=np.int64)
     _stand(change, spans.moved_first[rows], spans.moved_last[rows], of_node[rows])
     return np.cumsum(change)[1 : spans.num_times + 1]
 
@@ -46,7 +45,6 @@ def live_bytes(problem: Problem, chosen: Sequence[Sharding]) -> npt.NDArray[np.i
 def live_tables(problem: Problem, options: Sequence[Sequence[Sharding]], time: int) -> list[PriceTable]:
     """Tables whose sum is live(time), over the options of each class."""
     memo, spans = problem.memo, problem.memo.liveness
-    variable = memo.folding.variable
     sizes: dict[int, Bytes] = {}
 
     def size(number: int) -> Bytes:
@@ -55,9 +53,9 @@ def live_tables(problem: Problem, options: Sequence[Sequence[Sharding]], time: i
             sizes[number] = np.array(row, dtype=np.float64)
         return sizes[number]
 
-    own = Counter(variable[at] for at in np.flatnonzero(spans.own_at(time)))
+    own = Counter(memo.variables[spans.own_at(time)].tolist())
     found = [PriceTable((number,), count * size(number)) for number, count in sorted(own.items())]
-    moved = Counter((_written(problem, int(at)), variable[at]) for at in np.flatnonzero(spans.moved_at(time)))
+    moved = Counter(_between(problem, int(at)) for at in np.flatnonzero(spans.moved_at(time)))
     for (writer, reader), count in sorted(moved.items()):
         if writer != reader:
             moves = _moving(problem, writer, reader, options[writer], options[reader])
@@ -81,9 +79,10 @@ def _value_bytes(problem: Problem, number: int, sharding: Sharding) -> int:
     return shape.elements(problem.left(first, sharding)) * shape.itemsize
 
 
-def _written(problem: Problem, at: int) -> int:
-    """The class of what an alias reads."""
-    return problem.memo.folding.variable[problem.graph.nodes[at].operands[0].node]
+def _between(problem: Problem, at: int) -> tuple[int, int]:
+    """The class of what an alias reads, and its own."""
+    stands, variable = problem.memo.stands[at], problem.memo.folding.variable
+    return variable[problem.graph.nodes[stands].operands[0].node], variable[stands]
 
 
 def _moving(

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsplit.graph import Graph, Label, aggregated_labels
+from einsplit.solver.layers.deep import Deep
+from einsplit.solver.layers.unroll import Unrolled
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.calls import Pair, pairs
 from einsplit.solver.pricing.content import node_content
 from einsplit.solver.pricing.forms import Form, form
-from einsplit.solver.pricing.liveness import Liveness, liveness
+from einsplit.solver.pricing.liveness import Liveness, Read, liveness
 from einsplit.solver.pricing.price import Price
 from einsplit.solver.problem.fold import Folding, fold, folded_classes
 from einsplit.solver.sharding import (
@@ -30,6 +32,8 @@ from einsplit.solver.sharding import (
     aggregation,
     cuttable_labels,
     make_tables,
+    operand_layout,
+    output_layout,
     sum_choices,
 )
 
@@ -46,19 +50,30 @@ class Edge:
 
 
 class Memo:
-    """Shared by the Problems of one search; `folding` unless given is that of the Graph's repeated layers."""
+    """Shared by the Problems of one search; `folding` unless given is that of the Graph's repeated layers.
 
-    def __init__(self, graph: Graph, machine: Machine, folding: Folding | None = None) -> None:
+    `deep`: of what the Graph is the short form. Prices and bytes of plans are those of the deep one.
+    """
+
+    def __init__(
+        self, graph: Graph, machine: Machine, folding: Folding | None = None, deep: Deep | None = None
+    ) -> None:
         self.graph = graph
         self.machine = machine
+        self.deep = deep
+        self.times: Sequence[int] = (1,) * len(graph.nodes) if deep is None else deep.times
         self.forms: tuple[Form, ...] = tuple(
             form(node, [graph.nodes[row.node].dtype for row in node.operands], graph.sizes) for node in graph.nodes
         )
         found = zip(graph.nodes, self.forms, strict=True)
         self._contents = [self.number(node_content(graph, node, form_)) for node, form_ in found]
-        self.folding = fold(graph, self._contents) if folding is None else folding
+        alike = () if deep is None else deep.alike
+        self.folding = fold(graph, self._contents, alike, self.times) if folding is None else folding
         self.classes: Mapping[Label, Label] = folded_classes(graph, self.folding)
         self.pairs = pairs(graph)
+        self._places: dict[tuple[int, Sharding], tuple[int, ...]] = {}
+        self._left: dict[tuple[int, Sharding], Layout] = {}
+        self._wanted: dict[tuple[int, int, Sharding], Layout] = {}
         self.seconds: dict[tuple[int, tuple[int, ...]], float] = {}
         self.further_seconds: dict[tuple[int, tuple[int, ...]], float] = {}
         self.edge_prices: dict[tuple[int, Layout, Layout], Price] = {}
@@ -83,8 +98,27 @@ class Memo:
 
     def places(self, node: int, sharding: Sharding) -> tuple[int, ...]:
         """The sharding with each label as its order of appearance; -1 where no label is cut."""
-        row = self.folding.rows[node]
-        return tuple(row.index(choice) if isinstance(choice, str) else -1 for choice in sharding)
+        key = (node, sharding)
+        if key not in self._places:
+            row = self.folding.rows[node]
+            self._places[key] = tuple([row.index(choice) if isinstance(choice, str) else -1 for choice in sharding])
+        return self._places[key]
+
+    def left(self, node: int, sharding: Sharding) -> Layout:
+        """The layout in which a node leaves its value."""
+        key = (node, sharding)
+        if key not in self._left:
+            self._left[key] = output_layout(self.graph.nodes[node], sharding)
+        return self._left[key]
+
+    def wanted(self, node: int, number: int, sharding: Sharding) -> Layout:
+        """The layout in which a node wants an operand; as a state, its next value (number -1)."""
+        if number < 0:
+            return self.left(node, sharding)
+        key = (node, number, sharding)
+        if key not in self._wanted:
+            self._wanted[key] = operand_layout(self.graph.nodes[node], number, sharding)
+        return self._wanted[key]
 
     @cached_property
     def aggs(self) -> tuple[str, ...]:
@@ -121,8 +155,31 @@ class Memo:
 
     @cached_property
     def liveness(self) -> Liveness:
-        """From when to when the value of every node stands."""
-        return liveness(self.graph, self.forms)
+        """From when to when the value of every node stands; of a deep graph, of every node of that."""
+        graph = self.graph
+        if self.deep is None:
+            reads = [[row.node for row in node.operands] for node in graph.nodes]
+            outputs = [at for _, at in graph.outputs]
+            return liveness(Read(graph.nodes, self.forms, reads, outputs, graph.updates))
+        every = Unrolled(self.deep)
+        nodes, forms = [graph.nodes[at] for at in every.stands], [self.forms[at] for at in every.stands]
+        return liveness(Read(nodes, forms, every.reads, every.outputs, every.updates))
+
+    @cached_property
+    def stands(self) -> Sequence[int]:
+        """By node that has a span, the node of the graph that stands for it: itself, unless that is of a deep one."""
+        return range(len(self.graph.nodes)) if self.deep is None else Unrolled(self.deep).stands
+
+    @cached_property
+    def variables(self) -> NDArray[np.int64]:
+        """By node that has a span, its class."""
+        return np.array(self.folding.variable, dtype=np.int64)[list(self.stands)]
+
+    @cached_property
+    def aliases(self) -> NDArray[np.int64]:
+        """The nodes that have a span and write nothing."""
+        is_alias = np.array([form.kind == "alias" for form in self.forms], dtype=bool)
+        return np.flatnonzero(is_alias[list(self.stands)])
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
@@ -142,6 +199,12 @@ class Memo:
             touching[edge.reader][edge] = touching[edge.writer][edge] = None
         return tuple(map(tuple, touching))
 
+    def count(self, at: int, edge: Edge) -> int:
+        """How many edges of one node `at` of the graph that is planned an edge stands for: where it is of no layer, all
+        layers read it."""
+        is_of_all = edge.writer == at and self.deep is not None and self.deep.layer[at] < 0
+        return self.times[edge.reader] if is_of_all else 1
+
     @cached_property
     def pairs_of(self) -> dict[int, list[Pair]]:
         """By node, the pairs of results of one call that it is of."""
@@ -154,13 +217,17 @@ class Memo:
     @cached_property
     def folded_edges(self) -> Counter[tuple[int, int, int]]:
         """How many edges there are between two classes, by the operand's number."""
-        variable = self.folding.variable
-        return Counter((variable[edge.writer], variable[edge.reader], edge.number) for edge in self.edges)
+        variable, found = self.folding.variable, Counter[tuple[int, int, int]]()
+        for edge in self.edges:
+            found[variable[edge.writer], variable[edge.reader], edge.number] += self.times[edge.reader]
+        return found
 
     @cached_property
-    def folded_pairs(self) -> dict[tuple[int, int], list[Pair]]:
-        """The pairs of results of one call between two classes."""
-        variable, found = self.folding.variable, dict[tuple[int, int], list[Pair]]()
+    def folded_pairs(self) -> dict[tuple[int, int], tuple[Pair, int]]:
+        """Of results of one call of two classes, one pair, and how many there are."""
+        variable, found = self.folding.variable, dict[tuple[int, int], tuple[Pair, int]]()
         for pair in self.pairs:
-            found.setdefault((variable[pair.first], variable[pair.further]), []).append(pair)
+            key = (variable[pair.first], variable[pair.further])
+            first, count = found.get(key, (pair, 0))
+            found[key] = (first, count + self.times[pair.further])
         return found

@@ -89,10 +89,11 @@ Options = Sequence[Sequence[Sharding]]
 
 
 def _of_nodes(problem: Problem, options: Options) -> list[PriceTable]:
-    rows = zip(problem.memo.folding.members, options, strict=True)
+    folding = problem.memo.folding
+    rows = zip(folding.members, folding.counts, options, strict=True)
     return [
-        PriceTable((v,), len(members) * np.array([problem.node_price(members[0], s).seconds for s in row]))
-        for v, (members, row) in enumerate(rows)
+        PriceTable((v,), count * np.array([problem.node_price(members[0], s).seconds for s in row]))
+        for v, (members, count, row) in enumerate(rows)
     ]
 
 
@@ -110,10 +111,9 @@ def _of_edges(problem: Problem, firsts: Sequence[int], options: Options) -> list
 
 def _of_pairs(problem: Problem, firsts: Sequence[int], options: Options) -> list[PriceTable]:
     folding, found = problem.memo.folding, []
-    for (first, further), pairs in problem.memo.folded_pairs.items():
-        pair = pairs[0]
+    for (first, further), (pair, count) in problem.memo.folded_pairs.items():
         rows = [folding.as_of(sharding, firsts[first], pair.first) for sharding in options[first]]
         columns = [folding.as_of(sharding, firsts[further], pair.further) for sharding in options[further]]
         saved = np.array([[problem.pair_seconds(pair, a, b) for b in columns] for a in rows])
-        found.append(PriceTable((first, further), len(pairs) * saved))
+        found.append(PriceTable((first, further), count * saved))
     return found

@@ -26,8 +26,6 @@ from einsplit.solver.sharding import (
     Shape,
     Sharding,
     Sum,
-    operand_layout,
-    output_layout,
 )
 
 # By node, what each mesh axis may choose, of what it could: what a user has pinned, or a rival does by design.
@@ -133,12 +131,11 @@ class Problem:
 
     def left(self, node: int, sharding: Sharding) -> Layout:
         """The layout in which a node leaves its value."""
-        return output_layout(self.graph.nodes[node], sharding)
+        return self.memo.left(node, sharding)
 
     def wanted(self, edge: Edge, sharding: Sharding) -> Layout:
         """The layout in which an edge's reader wants the value."""
-        node = self.graph.nodes[edge.reader]
-        return output_layout(node, sharding) if edge.number < 0 else operand_layout(node, edge.number, sharding)
+        return self.memo.wanted(edge.reader, edge.number, sharding)
 
     def edge_price(self, edge: Edge, writer: Sharding, reader: Sharding) -> Price:
         """What moving the writer's value to the reader costs a device."""
@@ -166,13 +163,14 @@ class Problem:
 
     def price(self, shardings: Sequence[Sharding]) -> Price:
         """What a whole plan costs a device, given what every node chooses."""
-        total = Price()
+        total, times = Price(), self.memo.times
         for node in range(len(self.graph.nodes)):
-            total += self.node_price(node, shardings[node])
+            total += self.node_price(node, shardings[node]) * times[node]
         for edge in self.edges:
-            total += self.edge_price(edge, shardings[edge.writer], shardings[edge.reader])
+            total += self.edge_price(edge, shardings[edge.writer], shardings[edge.reader]) * times[edge.reader]
         for pair in self.pairs:
-            total += Price(self.pair_seconds(pair, shardings[pair.first], shardings[pair.further]))
+            seconds = self.pair_seconds(pair, shardings[pair.first], shardings[pair.further])
+            total += Price(seconds) * times[pair.further]
         return total
 
 
@@ -206,18 +204,17 @@ def folded(problem: Problem, chosen: Sequence[Sharding]) -> Folded:
     memo = problem.memo
     firsts = [members[0] for members in memo.folding.members]
     seconds = [
-        len(members) * problem.node_price(members[0], sharding).seconds
-        for members, sharding in zip(memo.folding.members, chosen, strict=True)
+        count * problem.node_price(first, sharding).seconds
+        for count, first, sharding in zip(memo.folding.counts, firsts, chosen, strict=True)
     ]
     for (writer, reader, number), count in memo.folded_edges.items():
         # Prices are by layout, and those are by position: that of the class's first node is that of all.
         edge = Edge(firsts[writer], firsts[reader], number)
         seconds.append(count * problem.edge_price(edge, chosen[writer], chosen[reader]).seconds)
-    for (first, further), pairs in memo.folded_pairs.items():
-        pair = pairs[0]
+    for (first, further), (pair, count) in memo.folded_pairs.items():
         of_first = memo.folding.as_of(chosen[first], firsts[first], pair.first)
         of_further = memo.folding.as_of(chosen[further], firsts[further], pair.further)
-        seconds.append(len(pairs) * problem.pair_seconds(pair, of_first, of_further))
+        seconds.append(count * problem.pair_seconds(pair, of_first, of_further))
     if problem.tolls:
         live = live_bytes(problem, chosen)
         seconds += [toll * float(live[time]) for time, toll in problem.tolls.items()]

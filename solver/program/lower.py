@@ -6,6 +6,7 @@ Nothing is decided here: forms, moves and masks are those the price was made of.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -34,15 +35,24 @@ from einsplit.solver.program.moves import Mover, extent, extents
 from einsplit.solver.sharding import PARTIAL, DigitTables, Sharding, aggregation, operand_layout, output_layout
 
 
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A Program, and by instruction the node that it is issued for; -1: before any, and behind all nodes, by their
+    order, the updates."""
+
+    program: Program
+    places: tuple[int, ...]
+
+
 def lower(solution: Solution) -> Program:
     """The Program of a prepared Graph under one sharding per node."""
-    return _Lowering(solution).program()
+    return _Lowering(solution).lowered().program
 
 
 @lru_cache(maxsize=1)  # a plan is lowered to see whether it fits, and again when it is written
-def lowered(solution: Solution) -> Program:
-    """`lower`, once for the same Solution."""
-    return lower(solution)
+def lowered(solution: Solution) -> Lowered:
+    """`lower`, once for the same Solution, and what each instruction is for."""
+    return _Lowering(solution).lowered()
 
 
 class _Lowering:
@@ -62,26 +72,33 @@ class _Lowering:
             if pair.alike(self.shardings[pair.first], self.shardings[pair.further]):
                 self.further.setdefault(pair.first, []).append(pair)
 
-    def program(self) -> Program:
+    def lowered(self) -> Lowered:
+        places: list[int] = []
         for at, node in enumerate(self.graph.nodes):
             self.of_node.append(self._node(at, node))
+            places += [at] * (len(self.instructions) - len(places))
         outputs = tuple(self._port(name, at) for name, at in self.graph.outputs)
-        updates = tuple((self._name(state), self._updated(state, value)) for state, value in self.graph.updates)
+        updates = []
+        for number, (state, value) in enumerate(self.graph.updates, len(self.graph.nodes)):
+            updates.append((self._name(state), self._updated(state, value)))
+            places += [number] * (len(self.instructions) - len(places))
         kept = {port.buffer for port in outputs} | {buffer for _, buffer in updates}
         inputs = tuple(self._port(n.name, at) for at, n in enumerate(self.graph.nodes) if isinstance(n, Input))
         parameters = tuple(n.name for n in self.graph.nodes if isinstance(n, Input) and n.role != "data")
         updated = {name for name, _ in updates}
         resting = {port.buffer for port in inputs if port.name in parameters and port.name not in updated}
         given = {port.buffer for port in inputs}
-        return Program(
+        instructions, places = _with_frees(self.instructions, places, given, kept | resting)
+        program = Program(
             sizes=self.machine.sizes,
             buffers=tuple(self.buffers),
             inputs=inputs,
             parameters=parameters,
             outputs=outputs,
-            updates=updates,
-            instructions=_with_frees(self.instructions, given, kept | resting),
+            updates=tuple(updates),
+            instructions=tuple(instructions),
         )
+        return Lowered(program, tuple(places))
 
     def _name(self, at: int) -> str:
         return self.graph.nodes[at].name
@@ -225,7 +242,9 @@ def _numbered(dims: Sequence[Sequence[str]], number: Mapping[Label, int]) -> tup
     return tuple(tuple(number[label] for label in dim) for dim in dims)
 
 
-def _with_frees(instructions: Sequence[Instruction], given: set[int], kept: set[int]) -> tuple[Instruction, ...]:
+def _with_frees(
+    instructions: Sequence[Instruction], places: Sequence[int], given: set[int], kept: set[int]
+) -> tuple[list[Instruction], list[int]]:
     """A Free after the last reading of every buffer that does not outlive the step; `given` are there before it.
 
     An updated state's old value goes too: after a failed step a session is of no further use.
@@ -240,10 +259,12 @@ def _with_frees(instructions: Sequence[Instruction], given: set[int], kept: set[
         if buffer not in kept:
             ending.setdefault(at, []).append(buffer)
     out: list[Instruction] = [Free(buffer) for buffer in sorted(ending.get(-1, ()))]
-    for at, instruction in enumerate(instructions):
+    out_places = [-1] * len(out)
+    for at, (instruction, place) in enumerate(zip(instructions, places, strict=True)):
         out.append(instruction)
         out.extend(Free(buffer) for buffer in sorted(ending.get(at, ())))
-    return tuple(out)
+        out_places += [place] * (len(out) - len(out_places))
+    return out, out_places
 
 
 def _outputs(instruction: Compute | Mask | Slice | Zero | Collective) -> tuple[int, ...]:

@@ -71,16 +71,25 @@ def peak_bytes(program: Program) -> int:
 
 def held_bytes(program: Program) -> tuple[int, ...]:
     """Bytes held while each instruction runs, at most; last, at the end of the step."""
+    standing = standing_bytes(program)
+    taken = [taken_bytes(instruction, program.buffers, program.sizes) for instruction in program.instructions]
+    at_end = standing[-1] + sum(copied_updates(program))
+    return (*(now + more for now, more in zip(standing[:-1], taken, strict=True)), at_end)
+
+
+def standing_bytes(program: Program) -> list[int]:
+    """Bytes of the buffers that stand when each instruction begins; last, at the end of the step."""
     standing = {port.buffer: buffer_bytes(program.buffers[port.buffer]) for port in program.inputs}
-    found, now = [], sum(standing.values())
+    now = sum(standing.values())
+    found = [now]
     for instruction in program.instructions:
-        found.append(now + taken_bytes(instruction, program.buffers, program.sizes))
         for buffer in written(instruction):
             standing[buffer] = buffer_bytes(program.buffers[buffer])
             now += standing[buffer]
         if isinstance(instruction, Free):
             now -= standing.pop(instruction.buffer)
-    return (*found, now + sum(_copied_updates(program)))
+        found.append(now)
+    return found
 
 
 def held_by_node(program: Program, held: Sequence[int], num_nodes: int) -> tuple[int, ...]:
@@ -132,13 +141,12 @@ def written(instruction: Instruction) -> tuple[int, ...]:
     return instruction.outputs if isinstance(instruction, Compute) else (instruction.output,)
 
 
-def _copied_updates(program: Program) -> Iterator[int]:
-    """Bytes of the new values that are another resting value's buffer too."""
+def copied_updates(program: Program) -> Iterator[int]:
+    """By update, the bytes of the new value where it is another resting value's buffer too: it is copied; else 0."""
     updated = {name for name, _ in program.updates}
     taken = {port.buffer for port in program.inputs if port.name in program.parameters and port.name not in updated}
     for _, buffer in program.updates:
-        if buffer in taken:
-            yield buffer_bytes(program.buffers[buffer])
+        yield buffer_bytes(program.buffers[buffer]) if buffer in taken else 0
         taken.add(buffer)
 
 

@@ -92,4 +92,6 @@ class _Messages:
         if chosen is not None:
             better = self.of.plan(self.core.expanded(chosen))
             watch.offer(better)
-            watch.offer(without_idle_digits(settled(better)[0]))
+            if self.bound < best * (1 - CLOSED):  # else nothing under these tables is cheaper
+                better = settled(better)[0]
+            watch.offer(without_idle_digits(better))

@@ -42,13 +42,14 @@ def least(smallest: Folded, problems: Sequence[Problem]) -> Least:
     time = int(np.argmax(live))
     nodes = memo.graph.nodes
     held, shardings = Counter[str](), smallest.spread().shardings
-    for at in map(int, np.flatnonzero(memo.liveness.own_at(time))):
+    for each in np.flatnonzero(memo.liveness.own_at(time)).tolist():
+        at = memo.stands[each]
         node = nodes[at]
         shape, layout = smallest.problem.shape(at), smallest.problem.left(at, shardings[at])
         held[node.role if isinstance(node, Input) else "computed"] += shape.elements(layout) * shape.itemsize
     found = [_under(problem, time) for problem in problems]
     bound = min((bound for bound, _ in found), default=0)
-    name = nodes[min(max(time, 0), len(nodes) - 1)].name
+    name = nodes[memo.stands[min(max(time, 0), len(memo.stands) - 1)]].name
     return Least(name, dict(held.most_common()), bound, tuple(plan for _, plan in found))
 
 

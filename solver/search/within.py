@@ -53,8 +53,11 @@ class Fitting:
     _beside: int = 0  # bytes that instructions take beside what stands, at most so far
 
     def run(self, found: Folded, bound: float | None) -> None:
-        """Offer plans that fit, given the cheapest of all and a bound on it."""
+        """Offer plans that fit, given the cheapest of all, free of tolls, and a bound on it."""
         self.bound = bound
+        if self.peak(found) <= self.limit:  # what is held when need not be looked at
+            self.watch.offer(found)
+            return
         tolls: dict[int, float] = {}
         fits = self._offered(found)
         while not fits and len(tolls) < MAX_TIMES:

@@ -119,7 +119,8 @@ def test_of_nodes_alike_one_that_reads_a_value_twice_has_a_bound_of_its_own():
     products = [at for at, node in enumerate(graph.nodes) if len(node.operands) == 2]
     variable = [products[0] if at in products else at for at in range(len(graph.nodes))]
     members = tuple(tuple(k for k, one in enumerate(variable) if one == at) for at in range(len(graph.nodes)))
-    folding = Folding(tuple(variable), members, tuple(map(node_labels, graph.nodes)))
+    counts = tuple(map(len, members))
+    folding = Folding(tuple(variable), members, tuple(map(node_labels, graph.nodes)), counts)
     whole = ((None,),) * len(graph.nodes)
     twice, once = (plan_words(problem, whole, folding)[at].bound_words for at in products)
     assert 0 == twice < once
