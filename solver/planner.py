@@ -35,7 +35,7 @@ MANY_STARTS = 100  # classes of nodes: fewer are swept from every start, for tha
 FEW_CLASSES = 250  # fewer have experts asked whatever the gap: these have digit tables of their own
 NEARLY = 1e-4  # gap below which no expert is asked otherwise
 WANTED_GAP = 0.01  # where messages leave more, the integer program is asked
-PROGRAM_SECONDS = 20.0  # for one under one digit table
+PROGRAM_SECONDS = 20.0
 _USE_SEARCH = "Use method='search'."
 
 Method = Callable[[Case, Watch], Status]
@@ -43,10 +43,12 @@ Method = Callable[[Case, Watch], Status]
 
 def _search(case: Case, watch: Watch) -> Status:
     """The cheapest plan that fits in memory, with a bound where the mesh has few axes."""
-    status = _messages(case, watch)
+    status, binds = _messages(case, watch)
     if watch.bound is not None and _leaves(watch, WANTED_GAP):
         try_all(case, watch)
-    if watch.bound is not None and _leaves(watch, WANTED_GAP):
+    # Where memory binds, a program of a large graph is not solved in time.
+    is_asked = not binds or len(case.memo.folding.members) <= FEW_CLASSES
+    if is_asked and watch.bound is not None and _leaves(watch, WANTED_GAP):
         integer_program(case, watch, "highs", PROGRAM_SECONDS)
     return status
 
@@ -90,14 +92,15 @@ def _ilp(case: Case, watch: Watch, solver: str = "highs") -> Status:
     """Likewise, and the integer program wherever messages leave a gap."""
     if not case.is_certified:
         raise TooWide(f"the mesh has {len(case.memo.machine.axes)} axes, and tables over more than 2 are too large")
-    status = _messages(case, watch)
+    status, _ = _messages(case, watch)
     if _leaves(watch, CLOSED):
-        integer_program(case, watch, solver, 3 * PROGRAM_SECONDS)
+        integer_program(case, watch, solver, 3 * PROGRAM_SECONDS * len(case.tables))
     return status
 
 
-def _messages(case: Case, watch: Watch) -> Status:
-    """Sweeps, then messages over two axes at a time or, where there are no more, over all: then there is a bound."""
+def _messages(case: Case, watch: Watch) -> tuple[Status, bool]:
+    """Messages over two axes at a time or, where there are no more, over all: then there is a bound. Whether memory
+    binds is told as well."""
     free = watch.child()
     try:
         refuse_hopeless(case)
@@ -114,7 +117,8 @@ def _messages(case: Case, watch: Watch) -> Status:
     fit(case, watch, free.found, free.bound)
     if _may_be_dearer(case, watch):
         _offer_experts(case, watch)
-    return status if watch.found.seconds <= free.found.seconds * (1 + CLOSED) else "searched"
+    binds = watch.found.seconds > free.found.seconds * (1 + CLOSED)
+    return "searched" if binds else status, binds
 
 
 def _certified(case: Case, watch: Watch) -> float:

@@ -112,7 +112,8 @@ def extent_classes(graph: Graph) -> dict[Label, Label]:
     for node in graph.nodes:
         for operand in node.operands:
             for written, read in zip(factors(graph.nodes[operand.node]), operand.labels, strict=True):
-                parent[root(read)] = root(written)
+                if written != read:
+                    parent[root(read)] = root(written)
     for state, value in graph.updates:
         for written, read in zip(factors(graph.nodes[value]), factors(graph.nodes[state]), strict=True):
             parent[root(read)] = root(written)

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import msgspec
+
 from einsplit.graph.laws import check
 from einsplit.graph.nodes import Einsum, Input, Kernel, Node, node_text
 from einsplit.notation.dims import Label, dims_shape
@@ -56,8 +58,8 @@ class Graph:
         """Content hash, equal between processes and runs: names and source lines of inner nodes do not count."""
         if not self._hash:
             digest = hashlib.sha256()
-            for line in _content(self):
-                digest.update(line.encode() + b"\n")
+            for row in _content(self):
+                digest.update(msgspec.msgpack.encode(row))
             self._hash.append(digest.hexdigest())
         return self._hash[0]
 
@@ -71,19 +73,18 @@ class Graph:
         return "\n".join(_lines(self))
 
 
-def _content(graph: Graph) -> Iterator[str]:
+def _content(graph: Graph) -> Iterator[tuple[object, ...]]:
+    """What is hashed: each row is of one kind of thing, and says how long its parts are."""
     for node in graph.nodes:
-        name = node.name if isinstance(node, Input) else ""
-        reads = [(operand.node, operand.labels) for operand in node.operands]
-        yield repr((type(node).__name__, name, node_text(node), reads, node.dims, node.dtype, _extra(node)))
-    yield repr((tuple(graph.sizes.items()), graph.outputs, graph.updates))
+        yield (node.operands, node.dims, node.dtype, *_extra(node))
+    yield (tuple(graph.sizes.items()), graph.outputs, graph.updates)
 
 
 def _extra(node: Node) -> tuple[object, ...]:
     if isinstance(node, Kernel):
         own = (node.attributes, node.output, node.brackets, node.summed, node.agg, node.zeroed)
-        return (*own, node.operations, node.shared, node.reads)
-    return (node.agg,) if isinstance(node, Einsum) else (node.role,)
+        return ("kernel", node.kernel, *own, node.operations, node.shared, node.reads)
+    return ("einsum", node.join.digest, node.agg) if isinstance(node, Einsum) else ("input", node.name, node.role)
 
 
 def _lines(graph: Graph) -> Iterator[str]:

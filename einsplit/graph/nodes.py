@@ -13,14 +13,14 @@ from einsplit.scalar import Expr, to_text
 Role = Literal["data", "parameter", "state", "constant"]
 
 
-class Operand(msgspec.Struct, frozen=True):
+class Operand(msgspec.Struct, frozen=True, gc=False):
     """A reading of an earlier node's value."""
 
     node: int
     labels: tuple[Label, ...]  # one per factor of that value, in the value's order
 
 
-class Input(msgspec.Struct, frozen=True, kw_only=True):
+class Input(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A tensor that comes from outside."""
 
     name: str
@@ -34,7 +34,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
         return ()
 
 
-class Einsum(msgspec.Struct, frozen=True, kw_only=True):
+class Einsum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`value[dims] = AGG over the labels not in dims of JOIN(operands, label indices)`."""
 
     name: str
@@ -46,7 +46,7 @@ class Einsum(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
-class Kernel(msgspec.Struct, frozen=True, kw_only=True):
+class Kernel(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A registered kernel. It sees operand k as a tensor of dimensions `reads[k]`.
 
     Labels in `brackets` are whole, of true size and in original order wherever the kernel runs. The other labels may

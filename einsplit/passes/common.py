@@ -11,6 +11,8 @@ from einsplit.scalar import Expr, index, labels_of, substitute
 
 def merge_equal(graph: Graph) -> Graph:
     """Nodes are equal if they are but for the names of their labels, of equal sizes, and for where they come from."""
+    if not _may_have_equals(graph):
+        return graph
     same = _same(graph)
     if all(at == found for at, found in enumerate(same)):
         return graph
@@ -18,6 +20,23 @@ def merge_equal(graph: Graph) -> Graph:
     for at, found in enumerate(same):
         new.at[at] = new.add(new.moved(graph.nodes[at])) if found == at else new.at[found]
     return new.finish()
+
+
+def _may_have_equals(graph: Graph) -> bool:
+    """Whether two nodes read the same nodes and do alike, at a glance: where none do, no two are equal."""
+    alike: dict[Hashable, list[int]] = {}
+    for at, node in enumerate(graph.nodes):
+        if not isinstance(node, Input):
+            read = tuple([row.node for row in node.operands])
+            what = node.agg if isinstance(node, Einsum) else (node.kernel, node.output)
+            alike.setdefault((what, node.dtype, read), []).append(at)
+    itself = range(len(graph.nodes))
+    for few in alike.values():
+        if len(few) > 1:
+            rows = (graph.nodes[at] for at in few)
+            if len({content(graph.sizes, row, itself) for row in rows if not isinstance(row, Input)}) < len(few):
+                return True
+    return False
 
 
 def _same(graph: Graph) -> list[int]:

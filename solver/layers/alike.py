@@ -18,6 +18,7 @@ class Names:
         self._sizes = sizes
         self.of: dict[Label, Label] = {}
         self._back: dict[Label, Label] = {}
+        self._met: set[tuple[tuple[Label, ...], tuple[Label, ...]]] = set()
 
     def alike(self, node: Node, other: Node) -> bool:
         """Whether the other node is this one, under labels that agree with those of the nodes before."""
@@ -25,8 +26,11 @@ class Names:
 
     def _renamed(self, node: Node, other: Node) -> bool:
         for mine, theirs in zip(_labels(node), _labels(other), strict=True):
+            if (mine, theirs) in self._met:
+                continue
             if len(mine) != len(theirs):
                 return False
+            self._met.add((mine, theirs))
             for a, b in zip(mine, theirs, strict=True):
                 if self.of.setdefault(a, b) != b or self._back.setdefault(b, a) != a:
                     return False

@@ -44,7 +44,7 @@ Status = Literal["searched", "settled", "folded", "exact", "given", "stopped"]
 Encoded = bytes  # a Plan has a field of that name
 
 
-class NodePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NodePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """What one node does: one choice per mesh axis, its own seconds and those of what it reads, the next best."""
 
     name: str

@@ -10,6 +10,7 @@ from einsplit.solver.layers.alike import renamed
 from einsplit.solver.layers.deep import Deep
 from einsplit.solver.layers.unroll import Unrolled
 from einsplit.solver.plan.format import NodePlan
+from einsplit.solver.program.unroll import Growth
 from einsplit.solver.sharding import Sharding, extent_classes
 
 _MARK = re.compile("\0([0-9]+)\0")  # no label has a NUL
@@ -23,7 +24,7 @@ def unrolled_digits(deep: Deep, axes: Mapping[Label, tuple[int, ...]]) -> dict[L
     return {label: of for label, of in found.items() if of}
 
 
-def unrolled_rows(deep: Deep, rows: Sequence[NodePlan], growth: Sequence[int]) -> tuple[NodePlan, ...]:
+def unrolled_rows(deep: Deep, rows: Sequence[NodePlan], growth: Sequence[Growth]) -> tuple[NodePlan, ...]:
     """One for each node of the deep graph, prepared; `growth`: of bytes held, each time that a node comes again."""
     unrolled = Unrolled(deep)
     make = [_Maker(unrolled, at, row, more) for at, (row, more) in enumerate(zip(rows, growth, strict=True))]
@@ -34,7 +35,7 @@ def unrolled_rows(deep: Deep, rows: Sequence[NodePlan], growth: Sequence[int]) -
 class _Maker:
     """Makes rows of what stands behind each other in the layers of the deep graph."""
 
-    def __init__(self, unrolled: Unrolled, at: int, row: NodePlan, growth: int) -> None:
+    def __init__(self, unrolled: Unrolled, at: int, row: NodePlan, growth: Growth) -> None:
         deep = unrolled.deep
         self.short, self.row, self.growth = deep.short, row, growth
         origin, named = deep.prepared.origins[at], deep.prepared.named[at]
@@ -51,6 +52,8 @@ class _Maker:
 
     def __call__(self, copy: int, reads: tuple[int, ...]) -> NodePlan:
         """The row of the layer so many behind T."""
+        times = abs(copy - self.first)
+        grown = self.growth.second + (times - 1) * self.growth.after if times else 0
         row, of = self.row, None if self.named is None else self.short.deep.nodes[self.named[0] + copy * self.named[1]]
         names = self.short.names[copy] if self.is_repeated else self.others
         return NodePlan(
@@ -62,7 +65,7 @@ class _Maker:
             runner_up=_renamed(row.runner_up, names) if self.labelled and row.runner_up else row.runner_up,
             runner_up_seconds=row.runner_up_seconds,
             reads=reads,
-            live_bytes=row.live_bytes + self.growth * abs(copy - self.first),
+            live_bytes=row.live_bytes + grown,
             words=row.words,
             source=row.source if of is None else of.source,
         )

@@ -40,7 +40,7 @@ DIGITS = 9  # of a bound: those after depend on the linear algebra of the machin
 TOLERANCE = 1e-6  # between bounds found on two machines, relative
 
 
-class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Scalars that each device sends for a node; the fewest that some device must, and those of the best integer grid.
 
     The last two are None where the labels of the node do not describe its work, as of a kernel, and the last where

@@ -7,6 +7,7 @@ rows, and the program's bound is one on plans that fit.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -30,20 +31,21 @@ ROUNDING = 1e-9
 def integer_program(case: Case, watch: Watch, solver: str, limit_seconds: float) -> None:
     """Offer what the integer program finds, and raise the bound; options dearer than the best plan are left out.
 
+    The solver has `limit_seconds` for all digit tables together.
+
     Raises PlanError where the solver fails without a word that can be used.
     """
     assert case.is_certified
-    bounds = [
-        _under(case, watch, start(case.memo, axes_of, case.limits), solver, limit_seconds) for axes_of in case.tables
-    ]
+    end = time.monotonic() + limit_seconds
+    bounds = [_under(case, watch, start(case.memo, axes_of, case.limits), solver, end) for axes_of in case.tables]
     known = [bound for bound in bounds if bound is not None]
     if len(known) == len(bounds):
         bound = min(*known, watch.found.seconds)
         watch.bound = bound if watch.bound is None else max(bound, watch.bound)
 
 
-def _under(case: Case, watch: Watch, whole: Folded, solver: str, limit_seconds: float) -> float | None:
-    """A bound on plans that fit, under the digit tables of one plan; cheaper ones are offered."""
+def _under(case: Case, watch: Watch, whole: Folded, solver: str, end: float) -> float | None:
+    """A bound on plans that fit, under the digit tables of one plan; cheaper ones are offered, until a time."""
     of = network(whole, range(len(case.memo.machine.axes)), alike=False)
     core = core_of(of.num_options, of.tables)
     passing, known = Passing(core), watch.found.seconds
@@ -51,7 +53,9 @@ def _under(case: Case, watch: Watch, whole: Folded, solver: str, limit_seconds: 
         bound, _ = passing.turn()
         if bound >= known * (1 - ROUNDING):
             return known  # nothing under these tables is cheaper than what is known
-    answer = _of_core(passing, known, solver, limit_seconds)
+    if time.monotonic() >= end:
+        return bound
+    answer = _of_core(passing, known, solver, end - time.monotonic())
     times: list[int] = []
     while True:
         if answer.outcome is Outcome.FAILED and answer.bound is None and answer.choices is None:
@@ -67,11 +71,12 @@ def _under(case: Case, watch: Watch, whole: Folded, solver: str, limit_seconds: 
             if peak(found) <= case.memory_bytes:
                 watch.offer(found)
             return answer.bound
-        if fullest in times or len(times) == MAX_ROWS:
+        if fullest in times or len(times) == MAX_ROWS or time.monotonic() >= end:
             return answer.bound
         times.append(fullest)
-        rows = [Row(tuple(live_tables(of.problem, of.options, time)), case.memory_bytes) for time in times]
-        answer = solve(of.num_options, of.tables, rows=rows, solver=solver, limit_seconds=limit_seconds)
+        rows = [Row(tuple(live_tables(of.problem, of.options, moment)), case.memory_bytes) for moment in times]
+        left = end - time.monotonic()
+        answer = solve(of.num_options, of.tables, rows=rows, solver=solver, limit_seconds=left)
 
 
 def _of_core(passing: Passing, known: float, solver: str, limit_seconds: float) -> Answer:

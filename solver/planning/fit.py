@@ -23,6 +23,7 @@ from einsplit.solver.units import bytes_text
 
 SMALLEST_SECONDS = 1.0  # for the search of the smallest memory that would do
 SMALLEST_STEP = 0.02  # it is known to that share
+NEARLY = 1e-3  # share by which messages may leave a plan dearer than need be before sweeps are tried
 MAX_TRIED = 5_000  # plans: so few are all tried where none was found that fits
 
 
@@ -59,13 +60,15 @@ def refuse_hopeless(case: Case) -> None:
 
 def _near(case: Case, watch: Watch, found: Folded, every: bool) -> None:
     """Plans near one, at the prices of its Problem; with a bound if `every` digit table is to be tried."""
+    # Digits that nobody used have gone from the plan's own tables, and what it holds whole could be cut by them.
+    if case.is_certified:
+        bound = certify(watch, case.tables if every else case.tables[:1], case.limits)
+        watch.bound = bound if every else None
+        if watch.found.seconds <= bound * (1 + NEARLY):
+            return
     order = sweep_orders(case.memo.machine)[0]
     watch.offer(descend(found, order, watch))
-    # Digits that nobody used have gone from the plan's own tables, and what it holds whole could be cut by them.
     watch.offer(descend(start(case.memo, case.tables[0], case.limits, found.problem.tolls), order, watch))
-    if case.is_certified:
-        bound = certify(watch, case.tables if every else (), case.limits)
-        watch.bound = bound if every else None
 
 
 def try_all(case: Case, watch: Watch) -> None:

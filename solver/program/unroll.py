@@ -14,12 +14,20 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from einsplit.graph import Input
 from einsplit.solver.layers.deep import Deep
 from einsplit.solver.program.instructions import Compute, Free
 from einsplit.solver.program.lower import Lowered
 from einsplit.solver.program.memory import buffer_bytes, copied_updates, held_by_node, held_bytes, standing_bytes
+
+
+class Growth(NamedTuple):
+    """By how many bytes more are held while a node runs: the second time than the first, and each time after that."""
+
+    second: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +37,22 @@ class Held:
 
     peak: int
     live: tuple[int, ...]
-    growth: tuple[int, ...]
+    growth: tuple[Growth, ...]
 
 
 def held(found: Lowered, num_nodes: int, deep: Deep | None) -> Held:
     """Of a Program as it is, or, where it is of the short form of a deep graph, of that one's."""
     own = held_bytes(found.program)
     if deep is None:
-        return Held(max(own), held_by_node(found.program, own, num_nodes), (0,) * num_nodes)
+        return Held(max(own), held_by_node(found.program, own, num_nodes), (Growth(0, 0),) * num_nodes)
     repeats, blocks = deep.short.repeats, list(_blocks(found, deep))
     begin = _of_inputs(found, deep)  # by instruction, and at the end
     of_node = [begin[bisect_left(found.places, 0)]] * num_nodes
-    growth, grown = [0] * num_nodes, [0] * len(begin)
+    growth, grown = [Growth(0, 0)] * num_nodes, [0] * len(begin)
     for first, last, more in blocks:
         start, end = bisect_left(found.places, first), bisect_right(found.places, last)
         nodes = min(last + 1, num_nodes)
-        growth[first:nodes] = [more] * (nodes - first)
+        growth[first:nodes] = [Growth(more, more)] * (nodes - first)
         grown[start:end] = [repeats * more] * (end - start)
         begin[end:] = [nbytes + repeats * more for nbytes in begin[end:]]
         of_node[nodes:] = [nbytes + repeats * more for nbytes in of_node[nodes:]]
@@ -52,7 +60,27 @@ def held(found: Lowered, num_nodes: int, deep: Deep | None) -> Held:
     begin[-1] += sum(nbytes * (times - 1) for nbytes, times in copied)
     total = [nbytes + more for nbytes, more in zip(own, begin, strict=True)]
     peak = max(nbytes + max(0, more) for nbytes, more in zip(total, grown, strict=True))
-    return Held(peak, _live(found, own, total, of_node), tuple(growth))
+    live = _live(found, own, total, of_node)
+    for first, last, more in blocks:
+        for at, nbytes in _again(found, total, first, last, more):
+            growth[at] = Growth(nbytes - live[at], more)
+    return Held(peak, live, tuple(growth))
+
+
+def _again(found: Lowered, total: Sequence[int], first: int, last: int, more: int) -> Iterator[tuple[int, int]]:
+    """Of the nodes up to the first that computes in a block of layer T, the bytes held the second time.
+
+    What the instruction before it holds counts there: the first time it is of another layer, which may free other
+    values than layer T does.
+    """
+    start, end = bisect_left(found.places, first), bisect_right(found.places, last)
+    nodes = {at: row.node for at in range(start, end) if isinstance(row := found.program.instructions[at], Compute)}
+    if nodes:
+        of_first, of_last = min(nodes), max(nodes)
+        own = [nbytes + more for nbytes in total[start : of_first + 1]]
+        before = [*total[of_last:end], *own]
+        yield from ((at, before[-2]) for at in range(first, nodes[of_first]))
+        yield nodes[of_first], max(before[1:])
 
 
 def _live(found: Lowered, own: Sequence[int], total: Sequence[int], of_node: Sequence[int]) -> tuple[int, ...]:

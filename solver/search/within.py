@@ -28,7 +28,7 @@ from einsplit.solver.search.watch import Watch
 
 FIRST_TOLL = 0.05  # of the price of all memory, as a share of the seconds of the cheapest plan
 GROWTH = 4.0
-MAX_RAISES = 24
+MAX_RAISES = 10  # then memory is all that counts
 BISECTIONS = 5
 MAX_TIMES = 6  # that have tolls
 
@@ -58,20 +58,23 @@ class Fitting:
         if self.peak(found) <= self.limit:  # what is held when need not be looked at
             self.watch.offer(found)
             return
+        first = FIRST_TOLL * found.seconds / self.limit
         tolls: dict[int, float] = {}
         fits = self._offered(found)
         while not fits and len(tolls) < MAX_TIMES:
             time = int(np.argmax(live_bytes(found.problem, found.chosen)))
             if time in tolls:
                 break
-            found = self._at(time, tolls, found)
+            found = self._at(time, tolls, found, first)
+            if not self._fits_at(found, time):
+                break
             fits = self._offered(found)
         if tolls:
             self._solved(tolls, found, every=True)
 
-    def _at(self, time: int, tolls: dict[int, float], found: Folded) -> Folded:
+    def _at(self, time: int, tolls: dict[int, float], found: Folded, first: float) -> Folded:
         """Raise the toll of one time until the plan fits there, then lower it as far as it still does."""
-        low, high = 0.0, FIRST_TOLL * found.seconds / self.limit
+        low, high = 0.0, first
         for _ in range(MAX_RAISES):
             tolls[time] = high
             found = self._solved(tolls, found)
