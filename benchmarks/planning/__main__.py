@@ -20,7 +20,7 @@ from benchmarks.report import report, save
 @click.option("--jobs", default=JOBS, show_default=True, help="Processes at once; those of `fast` run alone.")
 @click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)), help="These models only.")
 @click.option("--machine", "machines", multiple=True, type=click.Choice(list(MACHINES)), help="These machines only.")
-@click.option("--every", is_flag=True, help="All shapes: of models as they are evaluated, and on finer meshes, too.")
+@click.option("--every", is_flag=True, help="All shapes on finer meshes, too.")
 @click.option("--no-fast", is_flag=True, help="Leave out the measurement of time and memory.")
 @click.option("--quick", is_flag=True, help="Only see that everything runs.")
 @click.option("--save", "is_saved", is_flag=True, help="Write benchmarks/results/planning.md and planning_cases.md.")

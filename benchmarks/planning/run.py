@@ -26,9 +26,9 @@ Say = Callable[[str], None]
 
 
 def tasks(folder: Path, models: Iterable[str], machines: Sequence[str], every: bool) -> list[Task]:
-    """Every model in every shape, trained, on all machines of at most two mesh axes.
+    """Every model in every shape, trained and evaluated, on all machines of at most two mesh axes.
 
-    As it is evaluated, and on finer meshes, in its first shape only, unless `every`.
+    On finer meshes in its first shape only, unless `every`.
     """
     own = commit()
     return [
@@ -36,7 +36,6 @@ def tasks(folder: Path, models: Iterable[str], machines: Sequence[str], every: b
         for name in models
         for number in range(len(MODELS[name].shapes))
         for mode, train in (("train", True), ("infer", False))
-        if train or every or number == 0
         if (wanted := [machine for machine in machines if every or number == 0 or machine not in FINER])
     ]
 

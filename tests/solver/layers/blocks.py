@@ -101,6 +101,15 @@ def _shifted(block: RandomBlock, random: Random, net: Net, values: list[Value], 
     return spelled("b d, b -> b d", values[-1], block.shared["row"], join=operand(0) - const(2.0) * operand(1))
 
 
+def _fed(block: RandomBlock, random: Random, net: Net, values: list[Value], name: str) -> Value:
+    """Every layer is fed something of its own."""
+    x = values[-1]
+    row = net.data(f"{name}.fed", random.choice((1, x.shape[0])), dtype="bool")
+    if row.shape[0] == 1:
+        return spelled("b d, o -> b d", x, row, join=call("where", operand(1), operand(0), const(0.0)))
+    return spelled("b d, b -> b d", x, row, join=call("where", operand(1), operand(0), const(0.0)))
+
+
 Operator = Callable[[RandomBlock, Random, Net, list[Value], str], Value]
 OPERATORS: tuple[Operator, ...] = (
     *(_product,) * 4,
@@ -113,6 +122,7 @@ OPERATORS: tuple[Operator, ...] = (
     _mixed,
     _biased,
     _shifted,
+    _fed,
 )
 
 

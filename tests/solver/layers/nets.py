@@ -106,3 +106,76 @@ def conditioned() -> Block:
         return added(x, product(up, net.weight(f"{layer}.down", HIDDEN, WIDTH)))
 
     return block
+
+
+# -------------------------------------------------------------------------------------------------------- state
+
+Updates = dict[str, Value]
+
+
+def averaged(updates: Updates) -> Block:
+    """Every layer takes away a running mean of the stream."""
+
+    def block(net: Net, x: Value, layer: int) -> Value:
+        mean = net.builder.input(f"{layer}.mean", (WIDTH,), "float32", role="state")
+        now = spelled("b d -> d", x, join=operand(0), agg="mean")
+        updates[f"{layer}.mean"] = spelled("d, d -> d", mean, now, join=const(0.9) * operand(0) + operand(1))
+        return residual(net, spelled("b d, d -> b d", x, mean, join=operand(0) - operand(1)), layer)
+
+    return block
+
+
+def handed_on(updates: Updates) -> Block:
+    """Every layer leaves its hidden values for the next layer's next step."""
+    last = ""
+
+    def block(net: Net, x: Value, layer: int) -> Value:
+        nonlocal last
+        kept = net.builder.input(f"{layer}.kept", (BATCH, HIDDEN), "float32", role="state")
+        up = acted("b f", added(product(x, net.weight(f"{layer}.up", WIDTH, HIDDEN)), kept))
+        if last:
+            updates[last] = up
+        last = f"{layer}.kept"
+        return added(x, product(up, net.weight(f"{layer}.down", HIDDEN, WIDTH)))
+
+    return block
+
+
+def delayed(updates: Updates) -> Block:
+    """Every layer reads what its stream was two steps ago: one state takes another's value as it is."""
+
+    def block(net: Net, x: Value, layer: int) -> Value:
+        one, two = (net.builder.input(f"{layer}.{k}", (BATCH, WIDTH), "float32", role="state") for k in ("one", "two"))
+        updates[f"{layer}.one"], updates[f"{layer}.two"] = x, one
+        return residual(net, added(x, two), layer)
+
+    return block
+
+
+def overwritten(updates: Updates) -> Block:
+    """All layers' states, which nothing reads, take one value: it is copied for each but the first."""
+    shared: dict[str, Value] = {}
+
+    def block(net: Net, x: Value, layer: int) -> Value:
+        if not shared:
+            shared["of"] = acted("b d", net.data("given", BATCH, WIDTH))
+        net.builder.input(f"{layer}.kept", (BATCH, WIDTH), "float32", role="state")
+        updates[f"{layer}.kept"] = shared["of"]
+        return residual(net, added(x, shared["of"]), layer)
+
+    return block
+
+
+def fed(net: Net, x: Value, layer: int) -> Value:
+    """Every layer is fed a matrix of its own."""
+    return residual(net, added(x, net.data(f"{layer}.fed", BATCH, WIDTH)), layer)
+
+
+def stateful(make: Callable[[Updates], Block], use: str, num_layers: int) -> Graph:
+    """A net whose layers have state that every step updates."""
+    net, updates = Net(), Updates()
+    y = stack(make(updates), num_layers)(net)
+    if use == "inference":
+        return net.builder.build({"y": y}, updates)
+    graph = net.builder.build({"loss": squares("b d", y)}, updates)
+    return train_graph(graph, [Group(OPTIMIZERS[use], tuple(net.names), "rate")])
