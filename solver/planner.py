@@ -18,6 +18,7 @@ from einsplit.solver.planning.case import Case, peak
 from einsplit.solver.planning.exact import integer_program
 from einsplit.solver.planning.fit import fit, refuse_hopeless, try_all
 from einsplit.solver.prepare import computed, prepare_computed
+from einsplit.solver.problem import fold
 from einsplit.solver.problem.memo import Memo
 from einsplit.solver.problem.problem import Folded, Solution, refolded
 from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
@@ -234,8 +235,10 @@ def make_plan(
         raise PlanError(f"method {method!r} keeps no pins.", _USE_SEARCH)
     limit = int(machine.memory_bytes) if memory_bytes is None else memory_bytes
     watch = Watch(progress, limit_seconds)
-    # Pins name nodes of any layer.
+    # Pins name nodes of any layer, and small graphs are searched as they are.
     short = deep(own) if method == "search" and not pins else None
+    if short is not None and sum(short.times) < fold.MIN_NODES:
+        short = None
     memo = Memo(prepare_computed(own), machine) if short is None else Memo(short.graph, machine, deep=short)
     status = _planned(memo, pins, limit, method, watch, keep_on_interrupt)
     if memory_bytes is not None and peak(watch.found) > memory_bytes:

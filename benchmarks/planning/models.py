@@ -108,7 +108,7 @@ _LONG = (Shape(4, 2048), Shape(16, 2048), Shape(1, 8192))
 _IMAGES = (Shape(64), Shape(512), Shape(8))
 _WIDTHS = (4096, 1024, 16384, 512, 8192, 2048, 4096)
 
-# The first shape of each is the one that is planned most: as the model is evaluated, and on finer meshes.
+# The first shape of each is planned for finer meshes, too.
 MODELS: Mapping[str, Model | Chain] = MappingProxyType(
     {
         "Llama-3-8B": Model(llama(4096, 14336, 32, 32), "bfloat16", _LONG),

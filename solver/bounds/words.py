@@ -81,8 +81,8 @@ def _moved_words(
         reader: int | None = edge.reader if edge.number >= 0 else None
         if reader is not None and made_by[reader] != reader:
             reader = first_reader.get(reader)
-        moved[maker] += reduced
-        moved[maker if reader is None else reader] += brought
+        for at, words in ((maker, reduced), (maker if reader is None else reader, brought)):
+            moved[at] += problem.memo.count(at, edge) * words
     return moved
 
 

@@ -84,7 +84,7 @@ def _rows(problem: Problem, shardings: Sequence[Sharding], live: Sequence[int]) 
     found = []
     for at, node in enumerate(problem.graph.nodes):
         edges = ((folding.variable[e.writer], folding.variable[e.reader], e.number) for e in memo.edges_of[at])
-        key = (folding.variable[at], *edges)
+        key = (folding.variable[at], memo.sums[at], *edges)
         if key not in known:
             known[key] = (at, row_price(problem, shardings, at), runner_up(problem, shardings, at))
         first, price, next_best = known[key]

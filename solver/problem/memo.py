@@ -200,9 +200,9 @@ class Memo:
         return tuple(map(tuple, touching))
 
     def count(self, at: int, edge: Edge) -> int:
-        """How many edges of one node `at` of the graph that is planned an edge stands for: where it is of no layer, all
-        layers read it."""
-        is_of_all = edge.writer == at and self.deep is not None and self.deep.layer[at] < 0
+        """For how many edges of one node `at` of the graph that is planned an edge stands: all layers read what is of
+        no layer, from what makes it or hands it on."""
+        is_of_all = edge.reader != at and self.deep is not None and self.deep.layer[at] < 0
         return self.times[edge.reader] if is_of_all else 1
 
     @cached_property

@@ -108,6 +108,23 @@ def conditioned() -> Block:
     return block
 
 
+def weighed() -> Block:
+    """Every layer reads one sum: its addends may be combined for each of them."""
+    shared: dict[str, Value] = {}
+
+    def block(net: Net, x: Value, layer: int) -> Value:
+        if not shared:
+            shared["of"] = spelled("b d -> b", net.data("given", BATCH, 6), join=operand(0))
+        return residual(net, spelled("b d, b -> b d", x, shared["of"]), layer)
+
+    return block
+
+
+def fed(net: Net, x: Value, layer: int) -> Value:
+    """Every layer is fed a matrix of its own."""
+    return residual(net, added(x, net.data(f"{layer}.fed", BATCH, WIDTH)), layer)
+
+
 # -------------------------------------------------------------------------------------------------------- state
 
 Updates = dict[str, Value]
@@ -164,11 +181,6 @@ def overwritten(updates: Updates) -> Block:
         return residual(net, added(x, shared["of"]), layer)
 
     return block
-
-
-def fed(net: Net, x: Value, layer: int) -> Value:
-    """Every layer is fed a matrix of its own."""
-    return residual(net, added(x, net.data(f"{layer}.fed", BATCH, WIDTH)), layer)
 
 
 def stateful(make: Callable[[Updates], Block], use: str, num_layers: int) -> Graph:
