@@ -19,6 +19,7 @@ from einsplit.solver.planning.exact import integer_program
 from einsplit.solver.planning.fit import fit, refuse_hopeless, try_all
 from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.problem import fold
+from einsplit.solver.problem.fold import unfolded
 from einsplit.solver.problem.memo import Memo
 from einsplit.solver.problem.problem import Folded, Solution, refolded
 from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
@@ -32,11 +33,11 @@ from einsplit.solver.search.watch import OutOfTime, Progress, Watch
 from einsplit.solver.units import bytes_text
 
 MAX_EDGE_ENTRIES = 100_000  # of a joint contraction: each is priced on its own
-MANY_STARTS = 100  # classes of nodes: fewer are swept from every start, for that is done in a moment
+MANY_STARTS = 100  # classes of nodes: fewer are swept from every start, and have a program where memory binds
 FEW_CLASSES = 250  # fewer have experts asked whatever the gap: these have digit tables of their own
 NEARLY = 1e-4  # gap below which no expert is asked otherwise
 WANTED_GAP = 0.01  # where messages leave more, the integer program is asked
-PROGRAM_SECONDS = 20.0
+PROGRAM_SECONDS = 20.0  # of the integer program, for all digit tables; `ilp` has three times as many for each
 _USE_SEARCH = "Use method='search'."
 
 Method = Callable[[Case, Watch], Status]
@@ -48,14 +49,14 @@ def _search(case: Case, watch: Watch) -> Status:
     if watch.bound is not None and _leaves(watch, WANTED_GAP):
         try_all(case, watch)
     # Where memory binds, a program of a large graph is not solved in time.
-    is_asked = not binds or len(case.memo.folding.members) <= FEW_CLASSES
+    is_asked = not binds or len(case.memo.folding.members) <= MANY_STARTS
     if is_asked and watch.bound is not None and _leaves(watch, WANTED_GAP):
         integer_program(case, watch, "highs", PROGRAM_SECONDS)
     return status
 
 
 def _tables(memo: Memo) -> list[AxesOf]:
-    """Digit tables to try. Of small graphs experts' are tried anyway."""
+    """Digit tables to try. Of the smallest graphs, all that experts have are tried anyway."""
     found = digit_tables(memo.graph, memo.machine, memo.classes)
     if len(memo.folding.members) > MANY_STARTS:
         found += [table for table in tables_apart(memo.graph, memo.machine, memo.classes) if table not in found]
@@ -89,6 +90,16 @@ def _offer_experts(case: Case, watch: Watch) -> None:
             watch.offer(within.found)
 
 
+def _offer_eindecomp(case: Case, watch: Watch) -> None:
+    """Offer the plans of EinDecomp that fit, where memory binds; these need not cut alike what the search does."""
+    of = case.memo
+    memo = Memo(of.graph, of.machine, unfolded(of.graph, of.times), of.deep)
+    for variant in VARIANTS:
+        found = refolded(eindecomp(memo, variant))
+        if found.seconds < watch.found.seconds and peak(found) <= case.memory_bytes:
+            watch.offer(found)
+
+
 def _ilp(case: Case, watch: Watch, solver: str = "highs") -> Status:
     """Likewise, and the integer program wherever messages leave a gap."""
     if not case.is_certified:
@@ -116,9 +127,11 @@ def _messages(case: Case, watch: Watch) -> tuple[Status, bool]:
             watch.best = free.best
         raise
     fit(case, watch, free.found, free.bound)
+    binds = watch.found.seconds > free.found.seconds * (1 + CLOSED)
     if _may_be_dearer(case, watch):
         _offer_experts(case, watch)
-    binds = watch.found.seconds > free.found.seconds * (1 + CLOSED)
+        if binds:
+            _offer_eindecomp(case, watch)
     return "searched" if binds else status, binds
 
 
@@ -235,11 +248,7 @@ def make_plan(
         raise PlanError(f"method {method!r} keeps no pins.", _USE_SEARCH)
     limit = int(machine.memory_bytes) if memory_bytes is None else memory_bytes
     watch = Watch(progress, limit_seconds)
-    # Pins name nodes of any layer, and small graphs are searched as they are.
-    short = deep(own) if method == "search" and not pins else None
-    if short is not None and sum(short.times) < fold.MIN_NODES:
-        short = None
-    memo = Memo(prepare_computed(own), machine) if short is None else Memo(short.graph, machine, deep=short)
+    memo = _memo(own, machine) if method == "search" and not pins else Memo(prepare_computed(own), machine)
     status = _planned(memo, pins, limit, method, watch, keep_on_interrupt)
     if memory_bytes is not None and peak(watch.found) > memory_bytes:
         holds = f"method {method!r} does not keep to memory: its plan holds {bytes_text(peak(watch.found))}"
@@ -249,8 +258,19 @@ def make_plan(
     return written(own.hash, method, status, watch.found.spread(), watch.bound)
 
 
+def _memo(own: Graph, machine: Machine) -> Memo:
+    """Of the short form of a deep graph; small graphs are searched as they are.
+
+    Not where there are pins, which name nodes of any layer, or for rivals: these plan the whole graph.
+    """
+    found = deep(own)
+    if found is None or sum(found.times) < fold.MIN_NODES:
+        return Memo(prepare_computed(own), machine)
+    return Memo(found.graph, machine, deep=found)
+
+
 def _planned(memo: Memo, pins: Sequence[Pin], limit: int, method: str, watch: Watch, keep_on_interrupt: bool) -> Status:
-    """Offer plans. Raises PlanError."""
+    """How the search ended; its plans are offered. Raises PlanError where none fits, or the method has none."""
     pinned = limits_of(memo, pins)
     memo = apart(memo, pinned)
     case = Case(memo, pinned_tables(memo, pins, _tables(memo)), pinned, limit)

@@ -83,7 +83,8 @@ def _content(graph: Graph) -> Iterator[tuple[object, ...]]:
 def _extra(node: Node) -> tuple[object, ...]:
     if isinstance(node, Kernel):
         own = (node.attributes, node.output, node.brackets, node.summed, node.agg, node.zeroed)
-        return ("kernel", node.kernel, *own, node.operations, node.shared, node.reads)
+        # As text: they may be more than a packed number holds.
+        return ("kernel", node.kernel, *own, str(node.operations), str(node.shared), node.reads)
     return ("einsum", node.join.digest, node.agg) if isinstance(node, Einsum) else ("input", node.name, node.role)
 
 

@@ -14,7 +14,7 @@ from einsplit.solver.layers.short import Short, shorten
 from einsplit.solver.prepare import Prepared, prepared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deep:
     """`short` and what it is prepared to. Layer T of it stands for `short.repeats` layers more."""
 
@@ -23,7 +23,7 @@ class Deep:
 
     @property
     def graph(self) -> Graph:
-        """The short graph that is planned."""
+        """The short graph, prepared."""
         return self.prepared.graph
 
     @cached_property
@@ -34,7 +34,7 @@ class Deep:
 
     @cached_property
     def origins(self) -> Ints:
-        """By node, the node of the short graph at which it was made; behind the last, the number of those."""
+        """By node, the node of the short graph at which it was made; of what is made behind all, their number."""
         return np.array(self.prepared.origins, dtype=np.int64)
 
     @cached_property
@@ -47,7 +47,6 @@ class Deep:
         """By node, the number of the run that its layer's block is in; -1 outside."""
         return np.append(self.short.places.run[self.short.kept], -1)[self.origins]
 
-    @property
     def alike(self) -> Iterator[tuple[int, int]]:
         """Nodes of layer T and of those next to it that stand in one place."""
         for run in range(len(self.short.places.runs)):
@@ -61,13 +60,18 @@ class Deep:
     @property
     def is_even(self) -> bool:
         """Whether layer T, and those next to it, were prepared alike."""
-        origins = np.bincount(self.origins, minlength=len(self.short.kept) + 1)[:-1]
-        layer, run = self.short.layers_of(), self.short.places.run[self.short.kept]
-        counts = [
-            [origins[(run == number) & (layer == self.short.layer + k)].tolist() for k in (-1, 0, 1)]
-            for number in range(len(self.short.places.runs))
+        blocks = (
+            [self._made(run, self.short.layer + k) for k in (-1, 0, 1)] for run in range(len(self.short.places.runs))
+        )
+        return all(before == own == after for before, own, after in blocks)
+
+    def _made(self, run: int, layer: int) -> list[tuple[int, str]]:
+        """What was made in a block: at which of its nodes, and what the name has besides that it is named after."""
+        nodes, named, slots = self.short.graph.nodes, self.prepared.named, self.short.places.slot[self.short.kept]
+        return [
+            (int(slots[self.origins[at]]), self.graph.nodes[at].name.removeprefix(nodes[named[at]].name))
+            for at in self._block(run, layer)
         ]
-        return all(before == own == after for before, own, after in counts)
 
 
 def deep(graph: Graph) -> Deep | None:

@@ -11,9 +11,9 @@ from einsplit.graph import Graph
 from einsplit.solver.layers.runs import Ints, Run
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """By node of the deep graph: its run, its place in its block, and the layer that its block is of; -1 outside."""
+    """By node of the deep graph: its run, its slot in its block, and the layer that its block is of; -1 outside."""
 
     runs: tuple[Run, ...]
     run: Ints
@@ -43,7 +43,7 @@ def places_of(num_nodes: int, runs: Sequence[Run]) -> Places:
     return Places(tuple(runs), run, slot, layer)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Edges:
     """The edges of layers, to be compared: `readers[k]` reads node `read[k]` as operand `number[k]`; -1: as a state."""
 

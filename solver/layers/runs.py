@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 MIN_BLOCKS = 6
 MAX_PERIODS = 40  # tried
-SAMPLE = 3  # layers, around the middle one, by which runs are aligned
+SAMPLE = 3  # inner blocks that must read, or be read by, the other run
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def _runs(kinds: Ints) -> list[Run]:
     candidates: list[tuple[int, int, int]] = []  # (nodes covered, below 0; period; first)
     for period in _periods(kinds):
         equal = np.concatenate(([False], kinds[period:] == kinds[:-period], [False]))
-        edges = np.flatnonzero(np.diff(equal.astype(np.int8)))
-        for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        borders = np.flatnonzero(np.diff(equal.astype(np.int8)))
+        for first, end in zip(borders[::2].tolist(), borders[1::2].tolist(), strict=True):
             if end - first >= (MIN_BLOCKS - 1) * period:
                 candidates.append((first - end - period, period, first))
     found: list[Run] = []

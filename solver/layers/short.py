@@ -22,11 +22,11 @@ from einsplit.solver.layers.alike import Names, renamed
 from einsplit.solver.layers.places import Edges, Places, edges_of, places_of, updates_follow
 from einsplit.solver.layers.runs import Ints, aligned_runs
 
-EDGES = (1, 2, 3)  # layers at either end that may be unlike the rest, tried in turn
+ENDS = (1, 2, 3)  # layers at either end that may be unlike the rest, tried in turn
 LEAST_REPEATS = 4  # fewer are not worth the trouble
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Short:
     """`graph` is the short one; `kept[k]` is the position of its node k in the deep one."""
 
@@ -54,8 +54,8 @@ def shorten(graph: Graph) -> Short | None:
         return None
     places = places_of(len(graph.nodes), runs)
     common = range(max(run.layers[0] for run in runs), min(run.layers[-1] for run in runs) + 1)
-    for edge in EDGES:
-        first, last = common.start + edge, common.stop - 1 - edge  # T - 1 and T + R + 1
+    for end in ENDS:
+        first, last = common.start + end, common.stop - 1 - end  # T - 1 and T + R + 1
         if last - first - 2 < LEAST_REPEATS:
             return None
         layers = range(first, last + 1)
@@ -94,7 +94,7 @@ class _Shortening:
         self.at = np.cumsum(~self.gone) - 1
 
     def short(self) -> Short | None:
-        """None where a label is shared in a way that is no layer's."""
+        """None where a label is shared in a way that is no layer's, or one of a layer that is gone stands elsewhere."""
         # Of layers 0 to R behind T: the layer itself, and those before and behind it, each by the labels of T's.
         names = [self._joined(k) for k in range(self.repeats + 1)]
         known = [of for of in names if of is not None]
@@ -102,6 +102,7 @@ class _Shortening:
             return None
         behind = {mine: theirs for mine, theirs in known[-1].items() if mine != theirs}
         anew = {theirs: self.names[2][mine] for mine, theirs in self.names[-1].items() if theirs != self.names[2][mine]}
+        far = {label for of in self.names[3:] for label in of.values()} - set(known[0].values())
         nodes: list[Node] = []
         for reader in self.kept.tolist():
             node = self.graph.nodes[reader]
@@ -111,10 +112,12 @@ class _Shortening:
                 return None
             if not is_before and not labels.isdisjoint(anew):
                 node = renamed(node, {label: anew.get(label, label) for label in labels})
+            if not far.isdisjoint(node_labels(node)):
+                return None
             rows = tuple(Operand(self._moved(reader, row.node), row.labels) for row in node.operands)
             nodes.append(msgspec.structs.replace(node, operands=rows) if rows else node)
         return Short(
-            self.graph, self._graph(nodes), self.kept, self.places, self.layer, self.repeats, tuple(known), behind
+            self.graph, self._graph(nodes, far), self.kept, self.places, self.layer, self.repeats, tuple(known), behind
         )
 
     def _joined(self, k: int) -> dict[Label, Label] | None:
@@ -133,10 +136,8 @@ class _Shortening:
             read = self.places.moved(read, by)
         return int(self.at[read])
 
-    def _graph(self, nodes: Sequence[Node]) -> Graph:
-        met = {label for node in nodes for label in node_labels(node)}
-        lost = {label for of in self.names for label in of.values()} - met
-        sizes = {label: size for label, size in self.graph.sizes.items() if label not in lost}
+    def _graph(self, nodes: Sequence[Node], far: set[Label]) -> Graph:
+        sizes = {label: size for label, size in self.graph.sizes.items() if label not in far}
         outputs = tuple((name, int(self.at[output])) for name, output in self.graph.outputs)
         updates = ((state, value) for state, value in self.graph.updates if not self.gone[state])
         return Graph(tuple(nodes), sizes, outputs, tuple((int(self.at[s]), self._moved(s, v)) for s, v in updates))

@@ -75,7 +75,7 @@ class Unrolled:
 
     @property
     def updates(self) -> list[tuple[int, int]]:
-        """States and their next values."""
+        """States and their next values, in no particular order."""
         found, origins = [], self.deep.prepared.origins
         for state, value in self.deep.graph.updates:
             own, read = (self._reading(origins[state], at) for at in (state, value))

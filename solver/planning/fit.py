@@ -73,7 +73,7 @@ def _near(case: Case, watch: Watch, found: Folded, every: bool) -> None:
 
 def try_all(case: Case, watch: Watch) -> None:
     """Offer every plan that fits, where there are few plans: the cheapest is then a bound."""
-    if case.memo.deep is not None or not _are_few(case):
+    if not _are_few(case):
         return
     for problem in case.problems():
         for shardings in every_plan(problem):
@@ -86,7 +86,8 @@ def try_all(case: Case, watch: Watch) -> None:
 
 
 def _are_few(case: Case) -> bool:
-    return sum(map(num_plans, case.problems())) <= MAX_TRIED
+    """Whether all plans can be tried: of a graph as it is, for a Program of a short form is not the deep one's."""
+    return case.memo.deep is None and sum(map(num_plans, case.problems())) <= MAX_TRIED
 
 
 def _least(case: Case, found: Folded) -> Least:

@@ -8,7 +8,7 @@ one class, so are their operands of the same number, and their only readers of o
 So the first and the last layer join the ones between them, which alone have equal surroundings.
 
 Nodes of one class have equal prices under equal choices, label by label in order of appearance: a choice of the class
-costs as often as it has nodes. The search is then over plans in which layers are cut alike, and says so.
+costs as often as its nodes count. The search is then over plans in which layers are cut alike, and says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Folding:
     variable: tuple[int, ...]
     members: tuple[tuple[int, ...], ...]
     rows: tuple[tuple[Label, ...], ...]  # the labels of every node, in order of appearance
-    counts: tuple[int, ...]  # of each class: for how many nodes of the graph that is planned its members stand
+    counts: tuple[int, ...]  # of each class: how many nodes its members are, or stand for in a deep graph
 
     @property
     def is_trivial(self) -> bool:
@@ -52,10 +52,15 @@ class Folding:
         )
 
 
-def unfolded(graph: Graph) -> Folding:
-    """Every node on its own."""
+def unfolded(graph: Graph, times: Sequence[int] | None = None) -> Folding:
+    """Every node on its own, which stands for so many."""
     every = range(len(graph.nodes))
-    return Folding(tuple(every), tuple((at,) for at in every), tuple(map(node_labels, graph.nodes)), (1,) * len(every))
+    return Folding(
+        tuple(every),
+        tuple((at,) for at in every),
+        tuple(map(node_labels, graph.nodes)),
+        tuple(times or (1,) * len(every)),
+    )
 
 
 def fold(
@@ -64,7 +69,7 @@ def fold(
     alike: Iterable[tuple[int, int]] = (),
     times: Sequence[int] | None = None,
 ) -> Folding:
-    """The repeated layers of a large graph folded; of a small one every node on its own.
+    """The repeated layers of a large graph folded; of a small one where none are known to be alike, nothing.
 
     `contents`: by node, a number that is equal for nodes that compute the same. Nodes that are known to be `alike` are
     of one class. A node stands for so many `times` one.

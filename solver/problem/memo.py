@@ -67,7 +67,7 @@ class Memo:
         )
         found = zip(graph.nodes, self.forms, strict=True)
         self._contents = [self.number(node_content(graph, node, form_)) for node, form_ in found]
-        alike = () if deep is None else deep.alike
+        alike = () if deep is None else deep.alike()
         self.folding = fold(graph, self._contents, alike, self.times) if folding is None else folding
         self.classes: Mapping[Label, Label] = folded_classes(graph, self.folding)
         self.pairs = pairs(graph)

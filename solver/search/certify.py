@@ -73,7 +73,8 @@ class _Messages:
     def run(self, watch: Watch, turns: int, is_bound: bool = True) -> None:
         """Pass messages until no plan under these tables is cheaper than the best so far, or the bound stalls.
 
-        The cheapest plan met is offered, and what sweeps make of it. `is_bound`: of all plans, under these tables.
+        The cheapest plan met is offered and, unless the bound says that nothing is cheaper, what sweeps make of it.
+        `is_bound`: of all plans, under these tables.
         """
         best, last = watch.found.seconds, self.bound
         chosen: Sequence[int] | None = None

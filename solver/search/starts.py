@@ -54,12 +54,14 @@ def digit_tables(graph: Graph, machine: Machine, classes: Mapping[Label, Label] 
 
 
 def tables_apart(graph: Graph, machine: Machine, classes: Mapping[Label, Label]) -> Iterator[AxesOf]:
-    """Tables of two axes that cut the batch by one, and all else by the other, as experts do: they are padded less."""
-    if len(machine.axes) != 2:
-        return
+    """As experts have them, who pad less: the batch alone; or, of two axes, it by one and all else by the other."""
     data = (node.dims for node in graph.nodes if isinstance(node, Input) and node.role == "data")
     batch = {classes[dims[0][0]] for dims in data if dims and dims[0]}
-    for own, other in ((0, 1), (1, 0)):
+    yield {
+        label: _axes(graph.sizes[label], machine.sizes, 1, MAX_PADDING) if label in batch else ()
+        for label in sorted(set(classes.values()))
+    }
+    for own, other in ((0, 1), (1, 0)) if len(machine.axes) == 2 else ():
         yield {
             label: _axes(graph.sizes[label], machine.sizes, 1, MAX_PADDING, (own if label in batch else other,))
             for label in sorted(set(classes.values()))

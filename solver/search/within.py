@@ -55,7 +55,7 @@ class Fitting:
     def run(self, found: Folded, bound: float | None) -> None:
         """Offer plans that fit, given the cheapest of all, free of tolls, and a bound on it."""
         self.bound = bound
-        if self.peak(found) <= self.limit:  # what is held when need not be looked at
+        if self.peak(found) <= self.limit:  # spans of values need not be found
             self.watch.offer(found)
             return
         first = FIRST_TOLL * found.seconds / self.limit
