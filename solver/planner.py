@@ -248,7 +248,7 @@ def make_plan(
         raise PlanError(f"method {method!r} keeps no pins.", _USE_SEARCH)
     limit = int(machine.memory_bytes) if memory_bytes is None else memory_bytes
     watch = Watch(progress, limit_seconds)
-    memo = _memo(own, machine) if method == "search" and not pins else Memo(prepare_computed(own), machine)
+    memo = memo_of(own, machine) if method == "search" and not pins else Memo(prepare_computed(own), machine)
     status = _planned(memo, pins, limit, method, watch, keep_on_interrupt)
     if memory_bytes is not None and peak(watch.found) > memory_bytes:
         holds = f"method {method!r} does not keep to memory: its plan holds {bytes_text(peak(watch.found))}"
@@ -258,8 +258,8 @@ def make_plan(
     return written(own.hash, method, status, watch.found.spread(), watch.bound)
 
 
-def _memo(own: Graph, machine: Machine) -> Memo:
-    """Of the short form of a deep graph; small graphs are searched as they are.
+def memo_of(own: Graph, machine: Machine) -> Memo:
+    """What is searched, of a graph that `computed` gives: of a deep one its short form; small ones are as they are.
 
     Not where there are pins, which name nodes of any layer, or for rivals: these plan the whole graph.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -15,19 +15,17 @@ from einsplit.errors import EinsplitError, PlanError
 from einsplit.graph import Graph
 from einsplit.solver.machine import Machine
 from einsplit.solver.plan import Plan
-from einsplit.solver.planner import make_plan
-from einsplit.solver.prepare import prepare
-from einsplit.solver.problem.live import live_bytes
+from einsplit.solver.planner import make_plan, memo_of
+from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.problem.memo import Memo
-from einsplit.solver.problem.problem import Solution, refolded
-from einsplit.solver.program.lower import lower
-from einsplit.solver.program.memory import peak_bytes
+from einsplit.solver.problem.problem import Solution
+from einsplit.solver.program.lower import lowered
+from einsplit.solver.program.unroll import held
 from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
 from einsplit.solver.published.experts import EXPERTS, Expert
 
 PLAN_SECONDS = 120.0  # after which a search ends with the best it has
 MAX_RAISES = 6  # of the memory limit, each to twice as much, where no plan fits
-MAY_NOT_FIT = 0.25  # of the memory limit: of rivals' plans that hold more, all is counted
 LEAST_LEAD = 1e-9  # share of our seconds by which a rival is cheaper: less is rounding
 
 Subject = tuple[str, str, str]  # model, shape, mode
@@ -38,7 +36,7 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     seconds: float | None = None
-    peak_bytes: int = 0  # where that is far from the limit, without what single instructions take beside it
+    peak_bytes: int = 0
     why_not: str = ""
 
 
@@ -144,29 +142,22 @@ def _unlimited(plan: Plan, graph: Graph) -> float:
 
 def _with_rivals(found: Case, graph: Graph, machine: Machine) -> Case:
     before = cpu_seconds()
-    memo = Memo(prepare(graph), machine)
-    rivals = tuple(_rival(name, plan, memo, found) for name, plan in _rivals())
-    return msgspec.structs.replace(found, rivals=rivals, rivals_cpu_seconds=cpu_seconds() - before)
-
-
-def _rivals() -> Iterator[tuple[str, Callable[[Memo], Solution]]]:
-    for name, expert in EXPERTS.items():
-        yield name, partial(_of_expert, expert)
-    for variant in VARIANTS:
-        yield f"eindecomp-{variant}", partial(eindecomp, variant=variant)
+    own = computed(graph)
+    short, whole = memo_of(own, machine), Memo(prepare_computed(own), machine)
+    # Experts choose by classes, of which a short form has the same; EinDecomp takes node by node, and so the whole.
+    rivals = [_rival(name, partial(_of_expert, expert), short) for name, expert in EXPERTS.items()]
+    rivals += [_rival(f"eindecomp-{v}", partial(eindecomp, variant=v), whole) for v in VARIANTS]
+    return msgspec.structs.replace(found, rivals=tuple(rivals), rivals_cpu_seconds=cpu_seconds() - before)
 
 
 def _of_expert(expert: Expert, memo: Memo) -> Solution:
     return expert(memo).spread()
 
 
-def _rival(name: str, plan: Callable[[Memo], Solution], memo: Memo, ours: Case) -> Rival:
+def _rival(name: str, plan: Callable[[Memo], Solution], memo: Memo) -> Rival:
     try:
         found = plan(memo)
     except EinsplitError as error:
         return Rival(name=name, why_not=error.mistake)
-    held = int(live_bytes(found.problem, refolded(found).chosen).max())
-    # What instructions take beside what stands is never that much: only where it may matter is the Program made.
-    if found.seconds < ours.seconds or MAY_NOT_FIT * ours.limit_bytes < held <= ours.limit_bytes:
-        held = peak_bytes(lower(found))
-    return Rival(name=name, seconds=found.seconds, peak_bytes=held)
+    held_bytes = held(lowered(found), len(memo.graph.nodes), memo.deep).peak
+    return Rival(name=name, seconds=found.seconds, peak_bytes=held_bytes)
