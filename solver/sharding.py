@@ -40,6 +40,11 @@ Choice = Label | None | Sum
 Sharding = tuple[Choice, ...]
 
 
+def relabelled(sharding: Sharding, names: Mapping[Label, Label]) -> Sharding:
+    """The same of a node whose labels have these names; others keep theirs."""
+    return tuple([names.get(choice, choice) if isinstance(choice, str) else choice for choice in sharding])
+
+
 def choice_text(choice: Choice) -> str:
     """`b`, `whole`, or `sum` of named operands."""
     if choice is None:

@@ -11,7 +11,7 @@ from einsplit.solver.layers.deep import Deep
 from einsplit.solver.layers.unroll import Unrolled
 from einsplit.solver.plan.format import NodePlan
 from einsplit.solver.program.unroll import Growth
-from einsplit.solver.sharding import Sharding, extent_classes
+from einsplit.solver.sharding import extent_classes, relabelled
 
 _MARK = re.compile("\0([0-9]+)\0")  # no label has a NUL
 
@@ -59,10 +59,10 @@ class _Maker:
         return NodePlan(
             name=row.name if of is None else of.name + self.suffix,
             does=self.does.under(names),
-            cut=_renamed(row.cut, names) if self.labelled else row.cut,
+            cut=relabelled(row.cut, names) if self.labelled else row.cut,
             seconds=row.seconds,
             bytes=row.bytes,
-            runner_up=_renamed(row.runner_up, names) if self.labelled and row.runner_up else row.runner_up,
+            runner_up=relabelled(row.runner_up, names) if self.labelled and row.runner_up else row.runner_up,
             runner_up_seconds=row.runner_up_seconds,
             reads=reads,
             live_bytes=row.live_bytes + grown,
@@ -87,7 +87,3 @@ class _Text:
             found.append(names.get(label, label))
             found.append(text)
         return "".join(found)
-
-
-def _renamed(sharding: Sharding, names: Mapping[Label, Label]) -> Sharding:
-    return tuple([names.get(choice, choice) if isinstance(choice, str) else choice for choice in sharding])

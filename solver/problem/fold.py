@@ -18,7 +18,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from einsplit.graph import Graph, Input, Label, Node, node_labels
-from einsplit.solver.sharding import Sharding, extent_classes
+from einsplit.solver.sharding import Sharding, extent_classes, relabelled
 
 RADIUS = 6  # at less, Llama's norms of one layer are of one class
 MIN_NODES = 400  # smaller graphs are searched as they are
@@ -42,8 +42,7 @@ class Folding:
         """The sharding of one node of a class as another one of it has it."""
         if source == target:
             return sharding
-        renamed = dict(zip(self.rows[source], self.rows[target], strict=True))
-        return tuple(renamed[choice] if isinstance(choice, str) else choice for choice in sharding)
+        return relabelled(sharding, dict(zip(self.rows[source], self.rows[target], strict=True)))
 
     def spread(self, shardings: Sequence[Sharding]) -> tuple[Sharding, ...]:
         """By node, given what the first node of every class chooses."""

@@ -161,14 +161,19 @@ class Memo:
             reads = [[row.node for row in node.operands] for node in graph.nodes]
             outputs = [at for _, at in graph.outputs]
             return liveness(Read(graph.nodes, self.forms, reads, outputs, graph.updates))
-        every = Unrolled(self.deep)
+        every = self._unrolled
         nodes, forms = [graph.nodes[at] for at in every.stands], [self.forms[at] for at in every.stands]
         return liveness(Read(nodes, forms, every.reads, every.outputs, every.updates))
 
     @cached_property
     def stands(self) -> Sequence[int]:
         """By node that has a span, the node of the graph that stands for it: itself, unless that is of a deep one."""
-        return range(len(self.graph.nodes)) if self.deep is None else Unrolled(self.deep).stands
+        return range(len(self.graph.nodes)) if self.deep is None else self._unrolled.stands
+
+    @cached_property
+    def _unrolled(self) -> Unrolled:
+        assert self.deep is not None
+        return Unrolled(self.deep)
 
     @cached_property
     def variables(self) -> NDArray[np.int64]:
