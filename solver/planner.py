@@ -19,9 +19,8 @@ from einsplit.solver.planning.exact import integer_program
 from einsplit.solver.planning.fit import fit, refuse_hopeless, try_all
 from einsplit.solver.prepare import computed, prepare_computed
 from einsplit.solver.problem import fold
-from einsplit.solver.problem.fold import unfolded
 from einsplit.solver.problem.memo import Memo
-from einsplit.solver.problem.problem import Folded, Solution, refolded
+from einsplit.solver.problem.problem import Folded, Solution, as_it_is, refolded
 from einsplit.solver.published.eindecomp import VARIANTS, eindecomp
 from einsplit.solver.published.experts import EXPERTS, Suited, all_whole, data_parallel, expert_plans
 from einsplit.solver.search.brute import MAX_PLANS, brute
@@ -92,10 +91,8 @@ def _offer_experts(case: Case, watch: Watch) -> None:
 
 def _offer_eindecomp(case: Case, watch: Watch) -> None:
     """Offer the plans of EinDecomp that fit, where memory binds; these need not cut alike what the search does."""
-    of = case.memo
-    memo = Memo(of.graph, of.machine, unfolded(of.graph, of.times), of.deep)
     for variant in VARIANTS:
-        found = refolded(eindecomp(memo, variant))
+        found = as_it_is(eindecomp(case.memo, variant))
         if found.seconds < watch.found.seconds and peak(found) <= case.memory_bytes:
             watch.offer(found)
 
@@ -203,7 +200,7 @@ def _given(expert: Callable[[Memo], Folded | Solution]) -> Method:
 
     def method(case: Case, watch: Watch) -> Status:
         found = expert(case.memo)
-        watch.best = found if isinstance(found, Folded) else refolded(found)
+        watch.best = found if isinstance(found, Folded) else as_it_is(found)
         return "given"
 
     return method
@@ -282,7 +279,7 @@ def _planned(memo: Memo, pins: Sequence[Pin], limit: int, method: str, watch: Wa
         mistake = f"method {method!r} cannot plan this graph: {error.mistake.rstrip('.')}."
         raise PlanError(mistake, *error.remarks, _USE_SEARCH) from error
     except (OutOfTime, KeyboardInterrupt) as stop:
-        if isinstance(stop, KeyboardInterrupt) and not keep_on_interrupt:
+        if isinstance(stop, KeyboardInterrupt) and (not keep_on_interrupt or watch.best is None):
             raise
         if watch.best is None:
             raise PlanError(

@@ -123,11 +123,13 @@ def _loss(built: Built) -> Callable[..., torch.Tensor]:
 
 
 def _first(built: Built) -> Callable[..., torch.Tensor]:
-    """The model's first result: logits, or where it has no head the last hidden state."""
+    """The model's logits, or where it has no head its first result, the last hidden state."""
     model, options = built.model, _options(built)
 
     def forward(**inputs: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = model(**inputs, **options)[0]
+        results = model(**inputs, **options)
+        logits: torch.Tensor | None = getattr(results, "logits", None)
+        found: torch.Tensor = results[0] if logits is None else logits
         return found
 
     return forward

@@ -66,7 +66,7 @@ NO_TF32 = "FP32 without TF32, torch's default; peak, no measured share published
 TENSOR_64 = "FP64 tensor core; peak, no measured share published"
 
 HALF_SIZE = Figure(
-    64,
+    64.0,
     "estimate from DeepBench shapes m x 1760 x 1760, float32 cuBLAS: 0.43 of the rate at m = 64, 0.72 at 128 "
     "(github.com/hedaoyuan/openai-gemm, README; an older GPU)",
 )

@@ -16,6 +16,7 @@ from einsplit.graph import Graph, Kernel, factors
 from einsplit.solver.machine import Machine
 from einsplit.solver.pricing.calls import Pair, further_seconds
 from einsplit.solver.pricing.price import Price, edge_price, node_seconds
+from einsplit.solver.problem.fold import unfolded
 from einsplit.solver.problem.live import live_bytes
 from einsplit.solver.problem.memo import Edge, Memo, Seconds
 from einsplit.solver.sharding import (
@@ -219,6 +220,16 @@ def folded(problem: Problem, chosen: Sequence[Sharding]) -> Folded:
         live = live_bytes(problem, chosen)
         seconds += [toll * float(live[time]) for time, toll in problem.tolls.items()]
     return Folded(problem, tuple(chosen), fsum(seconds))
+
+
+def as_it_is(found: Solution) -> Folded:
+    """What the nodes choose: as choices of classes where those of a class choose alike, else node by node."""
+    problem, memo = found.problem, found.problem.memo
+    alike = refolded(found)
+    if alike.spread().shardings == found.shardings:
+        return alike
+    own = Memo(problem.graph, problem.machine, unfolded(problem.graph, memo.times), memo.deep)
+    return folded(Problem(problem.graph, problem.machine, problem.tables, own, problem.limits), found.shardings)
 
 
 def refolded(found: Solution) -> Folded:

@@ -92,7 +92,6 @@ class _Messages:
                 last = self.bound
         if chosen is not None:
             better = self.of.plan(self.core.expanded(chosen))
-            watch.offer(better)
             if self.bound < best * (1 - CLOSED):  # else nothing under these tables is cheaper
                 better = settled(better)[0]
             watch.offer(without_idle_digits(better))
